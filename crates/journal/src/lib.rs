@@ -16,9 +16,9 @@ mod verify;
 
 pub use entry::{Digest, Entry, Head, NotADigest};
 pub use log::{
-    AppendError, BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BODY_BYTES_MAX, Entries, Fatal, Log, PAGE_ENTRIES,
-    ReadError, Refused, STREAM_NAME_BYTES_MAX, entries,
+    AppendError, BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BODY_BYTES_MAX, Fatal, Log, PAGE_ENTRIES, ReadError,
+    Refused, STREAM_NAME_BYTES_MAX, entries,
 };
-pub use memory::{Fault, FaultPlan, MemoryDisk, MemoryLog};
+pub use memory::{Fault, FaultPlan, MemoryDisk, MemoryLog, Rest};
 pub use sqlite::SqliteLog;
 pub use verify::{ChainError, VerifyError, verify, verify_log};

@@ -125,25 +125,31 @@ pub(crate) fn chain<'a>(
 }
 
 /// Iterates over all entries after `after_seq`, a page at a time; ends after the first error.
-pub fn entries<L: Log + ?Sized>(log: &L, after_seq: u64) -> Entries<'_, L> {
-    Entries { log, after_seq, page: Vec::new().into_iter(), done: false }
+pub fn entries<L: Log + ?Sized>(log: &L, after_seq: u64) -> impl Iterator<Item = Result<Entry, ReadError>> {
+    paged(after_seq, |after_seq| log.read(after_seq, PAGE_ENTRIES))
 }
 
-/// The iterator of [`entries`].
-#[derive(Debug)]
-pub struct Entries<'a, L: ?Sized> {
-    log: &'a L,
+/// Iterates over what `read_page` returns, which is at most [`PAGE_ENTRIES`] after the given seq.
+pub(crate) fn paged<F>(after_seq: u64, read_page: F) -> impl Iterator<Item = Result<Entry, ReadError>>
+where
+    F: Fn(u64) -> Result<Vec<Entry>, ReadError>,
+{
+    Pages { read_page, after_seq, page: Vec::new().into_iter(), done: false }
+}
+
+struct Pages<F> {
+    read_page: F,
     after_seq: u64,
     page: std::vec::IntoIter<Entry>,
     done: bool,
 }
 
-impl<L: Log + ?Sized> Iterator for Entries<'_, L> {
+impl<F: Fn(u64) -> Result<Vec<Entry>, ReadError>> Iterator for Pages<F> {
     type Item = Result<Entry, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.page.as_slice().is_empty() && !self.done {
-            match self.log.read(self.after_seq, PAGE_ENTRIES) {
+            match (self.read_page)(self.after_seq) {
                 Ok(page) => {
                     self.done = page.len() < PAGE_ENTRIES;
                     self.page = page.into_iter();

@@ -10,8 +10,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, ffi, params};
 
-use crate::log::{chain, check_limits, stored_digest};
-use crate::{AppendError, Entry, Fatal, Head, Log, ReadError, Refused};
+use crate::log::{chain, check_limits, paged, stored_digest};
+use crate::verify::verify_stored;
+use crate::{AppendError, Entry, Fatal, Head, Log, PAGE_ENTRIES, ReadError, Refused, VerifyError};
 pub use connection::{OpenError, SQLITE_VERSION_MIN, ensure_schema, open_connection, open_read_only};
 
 /// One stream on a connection of its own.
@@ -178,6 +179,20 @@ pub fn read_in(
         entries.push(entry_of(row)?);
     }
     Ok(entries)
+}
+
+/// Iterates over all entries of a stream after `after_seq`, a page at a time, on any connection.
+pub fn entries_in<'a>(
+    connection: &'a Connection,
+    stream: &'a str,
+    after_seq: u64,
+) -> impl Iterator<Item = Result<Entry, ReadError>> + 'a {
+    paged(after_seq, move |after_seq| read_in(connection, stream, after_seq, PAGE_ENTRIES))
+}
+
+/// Checks the whole chain of a stream on any connection; see [`crate::verify`] about `expected`.
+pub fn verify_in(connection: &Connection, stream: &str, expected: Option<Head>) -> Result<Head, VerifyError> {
+    verify_stored(stream, entries_in(connection, stream, 0), expected)
 }
 
 /// Returns the names of the streams in a database, for audits of a whole file.

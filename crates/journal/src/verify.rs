@@ -60,10 +60,19 @@ where
 
 /// Checks a stored log page by page, so that its size does not matter.
 pub fn verify_log<L: Log + ?Sized>(log: &L, expected: Option<Head>) -> Result<Head, VerifyError> {
-    let broken = |error| VerifyError::Chain { stream: log.stream().to_owned(), error };
+    verify_stored(log.stream(), entries(log, 0), expected)
+}
+
+/// Checks entries that come from a store and may fail to.
+pub(crate) fn verify_stored(
+    stream: &str,
+    entries: impl Iterator<Item = Result<Entry, ReadError>>,
+    expected: Option<Head>,
+) -> Result<Head, VerifyError> {
+    let broken = |error| VerifyError::Chain { stream: stream.to_owned(), error };
     let mut head = Head::EMPTY;
-    for entry in entries(log, 0) {
-        head = follow(log.stream(), &head, &entry?, expected).map_err(broken)?;
+    for entry in entries {
+        head = follow(stream, &head, &entry?, expected).map_err(broken)?;
     }
     reached(&head, expected).map_err(broken)?;
     Ok(head)
