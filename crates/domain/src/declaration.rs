@@ -1,0 +1,131 @@
+//! What a host's administrator says about it in `/etc/sopwith/host.d/*.yaml`, part of every decision.
+//! A declaration can only forbid or explain; it never permits what would otherwise be refused.
+
+use crate::ids::AccountName;
+use crate::signal::Subject;
+use crate::time::{Timestamp, rfc3339, rfc3339_option};
+use crate::value::Word;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Most declarations of one host.
+pub const DECLARATIONS_MAX: usize = 256;
+
+/// One statement of a host's administrator.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Declaration {
+    /// Planned work: nothing is fixed in its scope from `from` to `to`.
+    Maintenance {
+        id: Word,
+        scope: Vec<Subject>,
+        #[serde(with = "rfc3339")]
+        from: Timestamp,
+        #[serde(with = "rfc3339")]
+        to: Timestamp,
+        by: String,
+        reason: String,
+    },
+    /// Do not touch, until told otherwise.
+    Hold {
+        scope: Vec<Subject>,
+        by: String,
+        reason: String,
+        #[serde(default, with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// A load that is meant to be.
+    Expected {
+        scope: Vec<Subject>,
+        load: Load,
+        #[serde(with = "rfc3339")]
+        from: Timestamp,
+        #[serde(with = "rfc3339")]
+        to: Timestamp,
+    },
+    /// An address or account that is never to be blocked or locked.
+    Allow {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ip: Option<IpAddr>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<AccountName>,
+        #[serde(default)]
+        note: String,
+    },
+    /// What kind of account this is.
+    Account { name: AccountName, human: bool },
+    /// A fact for matching, such as the host's role.
+    Fact { name: Word, value: Word },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Load {
+    Cpu,
+    Memory,
+    Io,
+}
+
+/// All that a host says of itself. Broken files fail closed: nothing runs there until they are mended.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Declarations {
+    pub stated: Vec<Declaration>,
+    /// Files that could not be read or parsed, each with its reason.
+    pub broken: Vec<String>,
+}
+
+/// Why a host's declarations forbid acting on a subject now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Forbidden {
+    Maintenance { id: Word, by: String, reason: String, until: Timestamp },
+    Hold { by: String, reason: String, until: Option<Timestamp> },
+    BrokenDeclarations { file: String },
+}
+
+impl std::fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Maintenance { id, by, reason, until } => {
+                write!(f, "maintenance {id} by {by} until {until}: {reason}")
+            }
+            Self::Hold { by, reason, until: None } => write!(f, "hold by {by}: {reason}"),
+            Self::Hold { by, reason, until: Some(until) } => {
+                write!(f, "hold by {by} until {until}: {reason}")
+            }
+            Self::BrokenDeclarations { file } => {
+                write!(f, "the host's own declarations cannot be read, so nothing runs there: {file}")
+            }
+        }
+    }
+}
+
+impl Declarations {
+    /// Returns why acting on any of `subjects` is forbidden at `now`, or nothing.
+    pub fn forbid(&self, subjects: &[Subject], now: Timestamp) -> Option<Forbidden> {
+        if let Some(file) = self.broken.first() {
+            return Some(Forbidden::BrokenDeclarations { file: file.clone() });
+        }
+        let touches = |scope: &[Subject]| {
+            scope.iter().any(|s| subjects.iter().any(|subject| s.covers(subject) || subject.covers(s)))
+        };
+        self.stated.iter().find_map(|declaration| match declaration {
+            Declaration::Maintenance { id, scope, from, to, by, reason }
+                if *from <= now && now < *to && touches(scope) =>
+            {
+                Some(Forbidden::Maintenance {
+                    id: id.clone(),
+                    by: by.clone(),
+                    reason: reason.clone(),
+                    until: *to,
+                })
+            }
+            Declaration::Hold { scope, by, reason, until }
+                if until.is_none_or(|until| now < until) && touches(scope) =>
+            {
+                Some(Forbidden::Hold { by: by.clone(), reason: reason.clone(), until: *until })
+            }
+            _ => None,
+        })
+    }
+}

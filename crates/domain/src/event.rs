@@ -1,0 +1,207 @@
+//! Facts, in the past tense, as the journal keeps them. An event carries the result of its decision, so that
+//! replaying folds facts and never decides again with newer code.
+
+use crate::approval::{Approval, Decision};
+use crate::declaration::Declarations;
+use crate::ids::{AccountName, Digest, Epoch, HostId, IncidentId, PlaybookId};
+use crate::incident::WhyNot;
+use crate::matching::Candidate;
+use crate::order::SignedText;
+use crate::people::Role;
+use crate::plan::Plan;
+use crate::run::Record;
+use crate::signal::Signal;
+use crate::time::Timestamp;
+use crate::triage::Priority;
+use serde::{Deserialize, Serialize};
+
+/// Version of the event form; golden samples of every version decode for ever.
+pub const EVENT_VERSION: u32 = 1;
+
+/// An event with the server's time and its place in the journal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Recorded<E> {
+    pub seq: u64,
+    pub at: Timestamp,
+    pub event: E,
+}
+
+/// The journalled form of an event.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Versioned {
+    pub v: u32,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    HostEnrolled {
+        host: HostId,
+        epoch: Epoch,
+    },
+    /// The host begins a new life: installed again, or its disk was set back.
+    EpochBegan {
+        host: HostId,
+        epoch: Epoch,
+        reason: String,
+    },
+    HostRevoked {
+        host: HostId,
+        by: AccountName,
+    },
+    HostSilent {
+        host: HostId,
+        last_seen: Timestamp,
+    },
+    HostHeard {
+        host: HostId,
+    },
+
+    /// An item of a host's spool was taken over; what it said follows in the same batch.
+    ItemTaken {
+        host: HostId,
+        seq: u64,
+    },
+    /// Items of a host's spool are gone; the host says which and why.
+    GapRecorded {
+        host: HostId,
+        from_seq: u64,
+        through_seq: u64,
+        reason: String,
+    },
+    DeclarationsReported {
+        host: HostId,
+        declarations: Declarations,
+    },
+    IncidentOpened {
+        incident: IncidentId,
+        signal: Box<Signal>,
+        priority: Priority,
+        priority_reason: String,
+    },
+    SignalFolded {
+        incident: IncidentId,
+        signal: Box<Signal>,
+    },
+    IncidentReopened {
+        incident: IncidentId,
+        reason: String,
+    },
+    ConditionCleared {
+        incident: IncidentId,
+        signal: Box<Signal>,
+    },
+    /// All playbooks were weighed.
+    Matched {
+        incident: IncidentId,
+        candidates: Vec<Candidate>,
+        chosen: Option<PlaybookId>,
+    },
+    /// Automation leaves the incident alone for now, and why.
+    Refrained {
+        incident: IncidentId,
+        why_not: WhyNot,
+    },
+
+    PlanProposed {
+        incident: IncidentId,
+        plan: Box<Plan>,
+        expires_at: Timestamp,
+        required_approvals: u32,
+    },
+    DecisionTaken {
+        incident: IncidentId,
+        decision: Decision,
+    },
+    PlanApproved {
+        incident: IncidentId,
+        approval: Approval,
+    },
+    PlanVoided {
+        incident: IncidentId,
+        plan: Digest,
+        reason: String,
+    },
+    /// The host is owed the order from now on. The budgets are taken here.
+    OrderReleased {
+        incident: IncidentId,
+        plan: Digest,
+        automatic: bool,
+    },
+    /// Nothing was heard of a released order or a run for too long.
+    RunOverdue {
+        incident: IncidentId,
+        plan: Digest,
+        reason: String,
+    },
+
+    RunReported {
+        host: HostId,
+        seq: u64,
+        record: Box<Record>,
+    },
+    CancelRequested {
+        run: Digest,
+        by: AccountName,
+    },
+    /// The condition is gone by a run or by itself; quiet time begins.
+    WatchBegan {
+        incident: IncidentId,
+        reason: String,
+    },
+    Escalated {
+        incident: IncidentId,
+        reason: String,
+    },
+    IncidentClosed {
+        incident: IncidentId,
+        reason: String,
+        by: Option<AccountName>,
+    },
+
+    StopSet {
+        by: AccountName,
+        reason: String,
+    },
+    StopCleared {
+        by: AccountName,
+        reason: String,
+    },
+
+    PlaybookInstalled {
+        playbook: SignedText,
+        signer: String,
+        by: AccountName,
+    },
+    PlaybookRetired {
+        playbook: PlaybookId,
+        by: AccountName,
+    },
+    PolicySet {
+        policy: SignedText,
+        signer: String,
+        by: AccountName,
+    },
+
+    PersonAdded {
+        name: AccountName,
+        role: Role,
+        by: AccountName,
+    },
+    RoleChanged {
+        name: AccountName,
+        role: Role,
+        by: AccountName,
+    },
+    PersonDisabled {
+        name: AccountName,
+        by: AccountName,
+    },
+    /// Something of access changed that has no other event: a token, a session, a join token.
+    AccessChanged {
+        by: AccountName,
+        what: String,
+    },
+}

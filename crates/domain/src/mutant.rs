@@ -1,0 +1,85 @@
+//! Deliberate faults that prove the test system. Without the feature `mutants` every switch is the constant
+//! `false` and compiles to nothing; released binaries are built without it, which a test checks.
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One deliberate fault.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Mutant {
+            $($(#[$doc])* $name,)*
+        }
+        impl Mutant {
+            pub const ALL: &'static [Mutant] = &[$(Mutant::$name,)*];
+        }
+    };
+}
+
+mutants! {
+    /// The server takes a signal twice.
+    SkipSignalDedup,
+    /// A step in doubt is simply done again.
+    RepeatStepInDoubt,
+    /// The effect comes before its record.
+    StartBeforeRecord,
+    /// An expired approval still starts steps.
+    IgnoreExpiry,
+    /// A stop does not stop.
+    IgnoreStop,
+    /// An order for an older life of the host is taken.
+    IgnoreEpoch,
+    /// The plan digest is not recomputed.
+    SkipDigestCheck,
+    /// An order that was taken before is taken again.
+    ForgetTakenOrders,
+    /// Undo runs from the first step to the last.
+    UndoForward,
+    /// Undo leaves out the step that began and did not finish.
+    UndoFinishedOnly,
+    /// One automatic try too many.
+    BudgetOffByOne,
+    /// The limits on what runs at once are not asked.
+    IgnoreAtOnce,
+    /// Runs overlap on one resource.
+    IgnoreLocks,
+    /// Success without verification.
+    SkipVerify,
+    /// Success without the soak.
+    SkipSoak,
+    /// Holds, maintenance and broken declarations are not asked.
+    IgnoreDeclarations,
+    /// The agent may be its own target.
+    IgnoreProtection,
+    /// A denial does not end the proposal.
+    IgnoreDenial,
+    /// A host whose memory was set back goes on as if nothing had happened.
+    IgnoreRewind,
+    /// A policy that names nothing means all.
+    EmptyMeansAll,
+    /// A host that has not heard from the server lately starts steps all the same.
+    IgnoreLease,
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use super::Mutant;
+    use std::cell::Cell;
+    thread_local!(static ON: Cell<Option<Mutant>> = const { Cell::new(None) });
+
+    /// Switches one mutant on for this thread, or all off.
+    pub fn set(mutant: Option<Mutant>) {
+        ON.set(mutant);
+    }
+    /// Says whether the mutant is on in this thread.
+    pub fn is(mutant: Mutant) -> bool {
+        ON.get() == Some(mutant)
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::{is, set};
+
+/// Says that no mutant is ever on in this build.
+#[cfg(not(feature = "mutants"))]
+pub const fn is(_: Mutant) -> bool {
+    false
+}

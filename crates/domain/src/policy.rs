@@ -1,0 +1,171 @@
+//! What may run without a person, and how often. Signed by the hosts' owners like a playbook; where it is silent,
+//! nothing is permitted.
+
+use crate::ids::{Digest, HostId, PlaybookId};
+use crate::mutant::{self, Mutant};
+use crate::playbook::{Finding, Risk};
+use serde::{Deserialize, Serialize};
+
+/// Longest policy, in bytes.
+pub const POLICY_BYTES_MAX: usize = 64 * 1024;
+
+/// Which hosts a policy speaks of. An empty list means none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hosts {
+    All,
+    Named(Vec<HostId>),
+}
+
+/// How many runs may be under way at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AtOnce {
+    pub overall: u32,
+    pub per_host: u32,
+    pub per_playbook: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    /// Playbooks of risk `auto` that need no person. An empty list means none.
+    auto: Vec<PlaybookId>,
+    hosts: Hosts,
+    #[serde(default = "defaults::proposal_valid_s")]
+    proposal_valid_s: u32,
+    #[serde(default = "defaults::approval_valid_s")]
+    approval_valid_s: u32,
+    #[serde(default = "defaults::approvers")]
+    approvers: u32,
+    #[serde(default = "defaults::attempts_per_day")]
+    attempts_per_day: u32,
+    #[serde(default = "defaults::at_once")]
+    at_once: AtOnce,
+    #[serde(default = "defaults::per_hour")]
+    per_hour: u32,
+    #[serde(default = "defaults::quiet_s")]
+    quiet_s: u32,
+}
+
+mod defaults {
+    pub fn proposal_valid_s() -> u32 {
+        3600
+    }
+    pub fn approval_valid_s() -> u32 {
+        300
+    }
+    pub fn approvers() -> u32 {
+        1
+    }
+    pub fn attempts_per_day() -> u32 {
+        2
+    }
+    pub fn at_once() -> super::AtOnce {
+        super::AtOnce { overall: 10, per_host: 1, per_playbook: 5 }
+    }
+    pub fn per_hour() -> u32 {
+        60
+    }
+    pub fn quiet_s() -> u32 {
+        60
+    }
+}
+
+/// A checked policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    pub digest: Digest,
+    pub version: u32,
+    pub auto: Vec<PlaybookId>,
+    pub hosts: Hosts,
+    /// How long a proposed plan waits for people.
+    pub proposal_valid_ms: i64,
+    /// How long after it is granted an approval may still start steps.
+    pub approval_valid_ms: i64,
+    pub approvers: u32,
+    pub attempts_per_day: u32,
+    pub at_once: AtOnce,
+    pub per_hour: u32,
+    /// How long it must stay quiet after a fix before the incident closes.
+    pub quiet_ms: i64,
+}
+
+impl Default for Policy {
+    /// Returns the policy of an installation that was given none: people decide everything.
+    fn default() -> Self {
+        Self {
+            digest: Digest([0; 32]),
+            version: 0,
+            auto: Vec::new(),
+            hosts: Hosts::Named(Vec::new()),
+            proposal_valid_ms: 3600_000,
+            approval_valid_ms: 300_000,
+            approvers: 1,
+            attempts_per_day: 2,
+            at_once: defaults::at_once(),
+            per_hour: 60,
+            quiet_ms: 60_000,
+        }
+    }
+}
+
+impl Policy {
+    /// Parses a policy's text, or says what is wrong with line and column.
+    pub fn parse(text: &str) -> Result<Self, Finding> {
+        let at_start = |text: String| Finding { line: 1, column: 1, text };
+        if text.len() > POLICY_BYTES_MAX {
+            return Err(at_start(format!(
+                "the policy has {} bytes, at most {POLICY_BYTES_MAX} are read",
+                text.len()
+            )));
+        }
+        let raw: Document = crate::yaml::from_str(text)?;
+        let positive = [
+            ("proposal_valid_s", raw.proposal_valid_s),
+            ("approval_valid_s", raw.approval_valid_s),
+            ("approvers", raw.approvers),
+            ("at_once.overall", raw.at_once.overall),
+            ("at_once.per_host", raw.at_once.per_host),
+            ("at_once.per_playbook", raw.at_once.per_playbook),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(at_start(format!(
+                "{name} is 0, must be at least 1; to stop automation use `sopwith stop`"
+            )));
+        }
+        if raw.attempts_per_day > 2 {
+            return Err(at_start(format!(
+                "attempts_per_day is {}, at most 2: what two tries did not mend needs a person",
+                raw.attempts_per_day
+            )));
+        }
+        Ok(Self {
+            digest: Digest::of(text.as_bytes()),
+            version: raw.version,
+            auto: raw.auto,
+            hosts: raw.hosts,
+            proposal_valid_ms: i64::from(raw.proposal_valid_s) * 1000,
+            approval_valid_ms: i64::from(raw.approval_valid_s) * 1000,
+            approvers: raw.approvers,
+            attempts_per_day: raw.attempts_per_day,
+            at_once: raw.at_once,
+            per_hour: raw.per_hour,
+            quiet_ms: i64::from(raw.quiet_s) * 1000,
+        })
+    }
+
+    /// Says whether the playbook may run on the host without a person.
+    pub fn permits(&self, playbook: &PlaybookId, risk: Risk, host: &HostId) -> bool {
+        let named =
+            self.auto.contains(playbook) || (self.auto.is_empty() && mutant::is(Mutant::EmptyMeansAll));
+        let hosts = match &self.hosts {
+            Hosts::All => true,
+            Hosts::Named(hosts) => {
+                hosts.contains(host) || (hosts.is_empty() && mutant::is(Mutant::EmptyMeansAll))
+            }
+        };
+        risk == Risk::Auto && named && hosts
+    }
+}

@@ -1,0 +1,173 @@
+//! What an agent noticed. A signal is a typed fact with tainted words beside it: the words are shown to people
+//! and go nowhere else; only the typed fields may become parameters of a plan.
+
+use crate::ids::{Digest, Epoch, HostId, InvalidName, RuleId, checked_text};
+use crate::time::Timestamp;
+use crate::value::{AbsPath, UnitName, Value, Word};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// Most fields of one signal; a rule has far fewer captures.
+pub const FIELDS_MAX: usize = 32;
+/// Most pieces of evidence on one signal.
+pub const EVIDENCE_MAX: usize = 8;
+/// Longest text of one piece of evidence, in bytes; the agent keeps the telling lines.
+pub const EVIDENCE_BYTES_MAX: usize = 8 * 1024;
+/// Longest summary, in bytes.
+pub const SUMMARY_BYTES_MAX: usize = 512;
+
+checked_text!(
+    /// Kind of a signal, a noun and what befell it: `unit.failed`, `filesystem.full`, `log.rate`.
+    SignalKind, "signal kind", "two words of a-z and hyphen, joined by a dot, as in unit.failed",
+    |t| t.len() <= 64
+        && t.split('.').count() == 2
+        && t.split('.').all(|w| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+);
+
+/// What a signal is about; also the scope of a declaration.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Subject {
+    Host,
+    Unit(UnitName),
+    Path(AbsPath),
+    Mount(AbsPath),
+    Process(Word),
+    Address(IpAddr),
+    Check(Word),
+}
+
+impl Subject {
+    /// Says whether a declaration with this scope speaks of `other`.
+    pub fn covers(&self, other: &Subject) -> bool {
+        match (self, other) {
+            (Self::Host, _) => true,
+            (Self::Path(a) | Self::Mount(a), Self::Path(b) | Self::Mount(b)) => a.covers(b),
+            (a, b) => a == b,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::Unit(v) => write!(f, "unit:{v}"),
+            Self::Path(v) => write!(f, "path:{v}"),
+            Self::Mount(v) => write!(f, "mount:{v}"),
+            Self::Process(v) => write!(f, "process:{v}"),
+            Self::Address(v) => write!(f, "address:{v}"),
+            Self::Check(v) => write!(f, "check:{v}"),
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text == "host" {
+            return Ok(Self::Host);
+        }
+        let wrong = || {
+            InvalidName::new(
+                "subject",
+                text,
+                "host, or unit: path: mount: process: address: check: and a name",
+            )
+        };
+        let (what, name) = text.split_once(':').ok_or_else(wrong)?;
+        Ok(match what {
+            "unit" => Self::Unit(UnitName::new(name)?),
+            "path" => Self::Path(AbsPath::new(name)?),
+            "mount" => Self::Mount(AbsPath::new(name)?),
+            "process" => Self::Process(Word::new(name)?),
+            "address" => Self::Address(name.parse().map_err(|_| wrong())?),
+            "check" => Self::Check(Word::new(name)?),
+            _ => return Err(wrong()),
+        })
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        text.parse()
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> String {
+        subject.to_string()
+    }
+}
+
+/// How bad a signal is by itself, before triage.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Information,
+    Warning,
+    Critical,
+}
+
+/// Whether the condition holds now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    Raised,
+    Cleared,
+}
+
+/// What was looked at when the signal fired, before a fix could destroy it. Tainted text, for people only.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Evidence {
+    pub title: String,
+    pub text: String,
+}
+
+/// One observation of a rule about a subject on a host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Signal {
+    pub host: HostId,
+    pub epoch: Epoch,
+    pub rule: RuleId,
+    pub kind: SignalKind,
+    pub subject: Subject,
+    pub condition: Condition,
+    pub severity: Severity,
+    /// Plain words for people; tainted.
+    pub summary: String,
+    pub fields: BTreeMap<Word, Value>,
+    pub evidence: Vec<Evidence>,
+    /// When the agent saw it, by the host's own clock.
+    pub observed_at: Timestamp,
+    /// The run on this host that was under way on the same subject, if any (loop guard).
+    pub cause: Option<Digest>,
+}
+
+impl Signal {
+    /// Returns what makes repeats of this signal one incident: host, rule and subject.
+    pub fn fingerprint(&self) -> Digest {
+        Digest::of_json("sopwith-fingerprint-v1", &(&self.host, &self.rule, &self.subject))
+    }
+
+    /// Says which bound the signal breaks, if any.
+    pub fn bound_broken(&self) -> Option<String> {
+        let long = self
+            .evidence
+            .iter()
+            .find(|e| e.text.len() > EVIDENCE_BYTES_MAX || e.title.len() > SUMMARY_BYTES_MAX);
+        if self.fields.len() > FIELDS_MAX {
+            Some(format!("{} fields, at most {FIELDS_MAX}", self.fields.len()))
+        } else if self.summary.len() > SUMMARY_BYTES_MAX {
+            Some(format!("a summary of {} bytes, at most {SUMMARY_BYTES_MAX}", self.summary.len()))
+        } else if self.evidence.len() > EVIDENCE_MAX {
+            Some(format!("{} pieces of evidence, at most {EVIDENCE_MAX}", self.evidence.len()))
+        } else {
+            long.map(|e| format!("evidence of {} bytes, at most {EVIDENCE_BYTES_MAX}", e.text.len()))
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The server's state: what all events so far add up to. Only [`crate::evolve::evolve`] changes it.
+
+use crate::declaration::Declarations;
+use crate::ids::{AccountName, Digest, Epoch, HostId, IncidentId, PlaybookId};
+use crate::incident::{Incident, Run};
+use crate::order::SignedText;
+use crate::people::Person;
+use crate::playbook::Playbook;
+use crate::policy::Policy;
+use crate::time::{DAY_MS, HOUR_MS, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A managed host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Host {
+    pub epoch: Epoch,
+    pub enrolled_at: Timestamp,
+    pub revoked: bool,
+    pub silent_since: Option<Timestamp>,
+    /// Spool items taken over, without holes.
+    pub items_through: u64,
+    /// Run records taken over, without holes.
+    pub records_through: u64,
+    pub declarations: Declarations,
+    /// Items that are known to be lost, for the record and the metric.
+    pub items_lost: u64,
+}
+
+/// A playbook with the text that its signature covers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Installed {
+    pub playbook: Playbook,
+    pub signed: SignedText,
+    pub signer: String,
+    pub installed_at: Timestamp,
+}
+
+/// The standing policy in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PolicyInForce {
+    pub policy: Policy,
+    pub signed: SignedText,
+    pub signer: String,
+}
+
+/// Who stopped all automation, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Stop {
+    pub by: AccountName,
+    pub reason: String,
+    pub since: Timestamp,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct State {
+    /// Number of the last event folded in.
+    pub seq: u64,
+    pub hosts: BTreeMap<HostId, Host>,
+    pub incidents: BTreeMap<IncidentId, Incident>,
+    /// The open incident of each fingerprint.
+    pub open: BTreeMap<Digest, IncidentId>,
+    pub runs: BTreeMap<Digest, Run>,
+    pub playbooks: BTreeMap<PlaybookId, Installed>,
+    pub policy: Option<PolicyInForce>,
+    pub stop: Option<Stop>,
+    pub people: BTreeMap<AccountName, Person>,
+    /// When automatic orders were released, by fingerprint, within the last day.
+    pub tries: BTreeMap<Digest, Vec<Timestamp>>,
+    /// When any order was released, within the last hour.
+    pub releases: Vec<Timestamp>,
+}
+
+impl State {
+    /// Returns the policy in force, or the one that permits nothing.
+    pub fn policy(&self) -> Policy {
+        self.policy.as_ref().map(|p| p.policy.clone()).unwrap_or_default()
+    }
+
+    /// Returns how many automatic tries the fingerprint had in the day before `now`.
+    pub fn tries_today(&self, fingerprint: &Digest, now: Timestamp) -> u32 {
+        let tries = self
+            .tries
+            .get(fingerprint)
+            .map_or(0, |tries| tries.iter().filter(|at| now.since(**at) < DAY_MS).count());
+        u32::try_from(tries).unwrap_or(u32::MAX)
+    }
+
+    /// Returns how many orders were released in the hour before `now`.
+    pub fn releases_in_hour(&self, now: Timestamp) -> u32 {
+        let count = self.releases.iter().filter(|at| now.since(**at) < HOUR_MS).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the incidents whose order is released and whose run has not ended.
+    pub fn under_way(&self) -> impl Iterator<Item = &Incident> {
+        use crate::incident::Phase;
+        self.incidents.values().filter(|incident| {
+            matches!(incident.phase, Phase::Approved | Phase::Running)
+                && incident.proposal.as_ref().is_some_and(|p| p.released_at.is_some())
+        })
+    }
+}
