@@ -2,7 +2,7 @@
 //! An action is data; performing it is the runner's, through [`crate::run::Host`].
 
 use crate::signal::Subject;
-use crate::value::{AbsPath, ProcessRef, UnitName, Word};
+use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Word};
 use serde::{Deserialize, Serialize};
 
 /// Longest text that `file.write` may put down, in bytes.
@@ -51,7 +51,7 @@ pub enum Action {
     #[serde(rename = "file.prune")]
     FilePrune {
         directory: AbsPath,
-        pattern: String,
+        pattern: Glob,
         keep_newest: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group_until: Option<char>,
@@ -167,9 +167,6 @@ impl Action {
         match self {
             Self::FileWrite { content, .. } if content.len() > WRITE_BYTES_MAX => {
                 Some(format!("content of {} bytes, at most {WRITE_BYTES_MAX}", content.len()))
-            }
-            Self::FilePrune { pattern, .. } if pattern.is_empty() || pattern.contains('/') => {
-                Some("pattern must be a file name glob without /".into())
             }
             Self::FileRotate { keep, .. } if !(1..=99).contains(keep) => {
                 Some(format!("keep is {keep}, must be 1 to 99"))

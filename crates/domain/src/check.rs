@@ -40,6 +40,9 @@ pub enum Check {
     ProcessGone { process: ProcessRef },
     #[serde(rename = "process.present")]
     ProcessPresent { process: ProcessRef },
+    /// A check that the host's own administrator defined, by its name in the agent's configuration.
+    #[serde(rename = "check.passes")]
+    CheckPasses { name: Word },
     /// The program exits with 0; argument vector, never a shell.
     #[serde(rename = "command.ok")]
     CommandOk { argv: Vec<String> },
@@ -62,6 +65,7 @@ impl Check {
             Self::PidfileStale { .. } => "pidfile.stale",
             Self::ProcessGone { .. } => "process.gone",
             Self::ProcessPresent { .. } => "process.present",
+            Self::CheckPasses { .. } => "check.passes",
             Self::CommandOk { .. } => "command.ok",
         }
     }
@@ -108,6 +112,7 @@ impl Check {
             Self::PidfileStale { path, unit } => format!("{path} names no living process of {unit}"),
             Self::ProcessGone { process } => format!("process {} is gone", process.pid),
             Self::ProcessPresent { process } => format!("process {} is still the same one", process.pid),
+            Self::CheckPasses { name } => format!("the host's check {name} passes"),
             Self::CommandOk { argv } => format!("{} exits with 0", argv.join(" ")),
         }
     }

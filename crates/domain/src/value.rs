@@ -44,6 +44,14 @@ checked_text!(
         && t.chars().all(|c| c.is_ascii_graphic() && !"\"'<>\\`".contains(c))
 );
 
+checked_text!(
+    /// A pattern for file names in one folder: `*`, `?` and `[...]`, never a slash.
+    Glob, "pattern", "1 to 128 of A-Z, a-z, 0-9 and _ . * ? [ ] ! @ + -, not beginning with a hyphen",
+    |t| (1..=128).contains(&t.len())
+        && t.chars().all(|c| c.is_ascii_alphanumeric() || "_.*?[]!@+-".contains(c))
+        && !t.starts_with('-')
+);
+
 impl AbsPath {
     /// Says whether `other` is this path or lies below it.
     pub fn covers(&self, other: &AbsPath) -> bool {
@@ -73,6 +81,7 @@ pub enum Value {
     Integer(i64),
     Boolean(bool),
     Word(Word),
+    Glob(Glob),
 }
 
 /// The type of a [`Value`].
@@ -87,6 +96,7 @@ pub enum ValueType {
     Integer,
     Boolean,
     Word,
+    Glob,
 }
 
 impl ValueType {
@@ -97,6 +107,7 @@ impl ValueType {
             Self::Path => Value::Path(AbsPath::new(text)?),
             Self::Url => Value::Url(Url::new(text)?),
             Self::Word => Value::Word(Word::new(text)?),
+            Self::Glob => Value::Glob(Glob::new(text)?),
             Self::Ip => Value::Ip(
                 text.parse().map_err(|_| InvalidName::new("address", text, "an IPv4 or IPv6 address"))?,
             ),
@@ -129,6 +140,7 @@ impl Value {
             Self::Integer(_) => ValueType::Integer,
             Self::Boolean(_) => ValueType::Boolean,
             Self::Word(_) => ValueType::Word,
+            Self::Glob(_) => ValueType::Glob,
         }
     }
 
@@ -153,6 +165,7 @@ impl fmt::Display for Value {
             Self::Url(v) => v.fmt(f),
             Self::Ip(v) => v.fmt(f),
             Self::Word(v) => v.fmt(f),
+            Self::Glob(v) => v.fmt(f),
             Self::Integer(v) => v.fmt(f),
             Self::Boolean(v) => v.fmt(f),
             Self::Process(v) => write!(f, "{}@{}", v.pid, v.start_ticks),

@@ -224,6 +224,7 @@ fn samples(playbook: &Playbook) -> BTreeMap<Word, Value> {
         ValueType::Integer => parameter.min.or(parameter.max).unwrap_or(1).to_string(),
         ValueType::Boolean => "true".to_owned(),
         ValueType::Word => "0640".to_owned(),
+        ValueType::Glob => "sample.*".to_owned(),
     };
     playbook
         .parameters

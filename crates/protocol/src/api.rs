@@ -1,0 +1,306 @@
+//! What the REST API answers, shared by server, command line and tests. All under `/api/v1`, JSON; times are RFC
+//! 3339 in UTC; errors are [`Problem`] (RFC 9457). Fields are only ever added.
+//!
+//! | method and path                          | role     | body → answer |
+//! |------------------------------------------|----------|---------------|
+//! | `POST /session` (login)                  | none     | [`Login`] → [`Session`]; cookie set for browsers |
+//! | `DELETE /session`                        | viewer   | |
+//! | `GET /whoami`                            | viewer   | → [`WhoAmI`] |
+//! | `GET /incidents?open=&limit=&after=`     | viewer   | → [`Page`]<[`IncidentSummary`]> |
+//! | `GET /incidents/{id}`                    | viewer   | → [`IncidentView`]; `ETag` is the current plan's digest |
+//! | `POST /incidents/{id}/close`             | operator | [`WithReason`] |
+//! | `GET /plans/{digest}`                    | viewer   | → [`PlanView`] |
+//! | `POST /plans/{digest}/approve` / `deny`  | approver | [`DecisionBody`]; `If-Match: "<digest>"` required; 412 if the plan changed |
+//! | `GET /runs?limit=` · `GET /runs/{digest}`| viewer   | → [`Page`]<[`RunView`]> · [`RunView`] |
+//! | `POST /runs/{digest}/cancel`             | operator | |
+//! | `GET /playbooks` · `GET /playbooks/{id}` | viewer   | → [`PlaybookView`] |
+//! | `POST /playbooks` · `DELETE /playbooks/{id}` | admin | [`SignedText`](sopwith_domain::order::SignedText) |
+//! | `GET /policy` · `PUT /policy`            | viewer · admin | [`SignedText`](sopwith_domain::order::SignedText) |
+//! | `GET /hosts` · `POST /hosts/{id}/revoke` | viewer · admin | → [`Page`]<[`HostView`]> |
+//! | `POST /join-tokens`                      | admin    | [`JoinTokenBody`] → [`JoinToken`] |
+//! | `GET /automation` · `POST /stop` · `POST /resume` | viewer · operator · admin | [`WithReason`] → [`Automation`] |
+//! | `GET /people` · `POST /people` · `PATCH /people/{name}` | admin | [`PersonBody`] |
+//! | `POST /tokens` · `GET /tokens` · `DELETE /tokens/{id}` | viewer (own) | [`TokenBody`] → [`NewToken`] |
+//! | `GET /audit?after=&limit=`               | viewer   | → [`Page`]<[`AuditEntry`]> |
+//! | `GET /audit/export`                      | admin    | → JSON Lines of [`AuditEntry`] |
+//! | `GET /events` (SSE)                      | viewer   | `id:` is the journal seq, `data:` [`Change`] |
+//! | `GET /sd`                                | viewer   | http_sd for Prometheus |
+//!
+//! POSTs take an `Idempotency-Key`. Outside `/api/v1`: `/healthz`, `/readyz`, `/metrics`, `/api/v1/openapi.json`.
+
+use serde::{Deserialize, Serialize};
+use sopwith_domain::approval::Decision;
+use sopwith_domain::ids::{Digest, IncidentId};
+use sopwith_domain::matching::Candidate;
+use sopwith_domain::run::{End, What};
+use sopwith_domain::signal::Evidence;
+use std::collections::BTreeMap;
+
+/// An error for machines and people (RFC 9457). `kind` ends in the stable code, as in `/problems/plan-changed`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    /// What the person can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// One page of a list; `next` goes into `after`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    pub name: String,
+    pub password: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Session {
+    pub token: String,
+    pub expires_at: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WhoAmI {
+    pub name: String,
+    pub role: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IncidentSummary {
+    pub id: IncidentId,
+    /// `INC-7`.
+    pub number: String,
+    pub title: String,
+    pub host: String,
+    pub subject: String,
+    pub kind: String,
+    pub priority: String,
+    /// Name of the phase: detected, awaiting_approval, approved, running, watching, needs_person, closed.
+    pub phase: String,
+    /// One line for people: what is being done, or why nothing is.
+    pub status: String,
+    pub opened_at: String,
+    pub signals: u64,
+    pub playbook: Option<String>,
+    /// Digest of the current plan, if there is one.
+    pub plan: Option<Digest>,
+    /// Whether a decision of a person is waited for.
+    pub needs_decision: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IncidentView {
+    #[serde(flatten)]
+    pub summary: IncidentSummary,
+    pub rule: String,
+    pub severity: String,
+    pub priority_reason: String,
+    pub cleared: bool,
+    pub fields: BTreeMap<String, String>,
+    pub evidence: Vec<Evidence>,
+    pub candidates: Vec<Candidate>,
+    pub why_not: Option<String>,
+    pub plan_view: Option<PlanView>,
+    pub runs: Vec<RunView>,
+    pub timeline: Vec<TimelineEntry>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    pub at: String,
+    /// `sopwith`, `host NAME` or the person's name.
+    pub by: String,
+    pub text: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlanView {
+    pub digest: Digest,
+    pub incident: IncidentId,
+    pub host: String,
+    pub playbook: String,
+    pub version: u32,
+    pub title: String,
+    pub risk: String,
+    pub attempt: u32,
+    pub parameters: BTreeMap<String, String>,
+    pub steps: Vec<StepView>,
+    pub verify: Vec<String>,
+    pub soak_s: i64,
+    pub proposed_at: String,
+    pub expires_at: String,
+    pub required_approvals: u32,
+    pub decisions: Vec<Decision>,
+    pub approved_until: Option<String>,
+    /// waiting, approved, released, accepted, void.
+    pub state: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StepView {
+    pub name: String,
+    pub sentence: String,
+    pub action: serde_json::Value,
+    pub require: Vec<String>,
+    pub expect: Vec<String>,
+    /// What undoes it, as a sentence.
+    pub undo: String,
+    pub timeout_s: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RunView {
+    pub run: Digest,
+    pub host: String,
+    pub incident: Option<IncidentId>,
+    pub playbook: Option<String>,
+    pub title: Option<String>,
+    pub records: Vec<RunRecordView>,
+    pub end: Option<End>,
+    pub cancel_requested: Option<String>,
+}
+
+/// A record without the order it may hold.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RunRecordView {
+    pub at: String,
+    /// Tag of the record: accepted, started, finished, …
+    pub record: String,
+    pub step: Option<usize>,
+    pub sentence: String,
+    /// The record itself, but for `accepted`, where it is nothing.
+    pub what: Option<What>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionBody {
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    pub signature: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WithReason {
+    pub reason: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlaybookView {
+    pub id: String,
+    pub version: u32,
+    pub title: String,
+    pub risk: String,
+    pub digest: Digest,
+    pub signer: String,
+    pub text: String,
+    pub signature: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HostView {
+    pub host: String,
+    /// connected, silent, revoked.
+    pub state: String,
+    pub epoch: u64,
+    pub enrolled_at: String,
+    pub last_seen: Option<String>,
+    pub agent_version: Option<String>,
+    pub facts: BTreeMap<String, String>,
+    pub open_incidents: u64,
+    pub declarations: Vec<String>,
+    pub items_lost: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinTokenBody {
+    /// Nothing lets any name join once.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// At most 86,400.
+    #[serde(default)]
+    pub valid_s: Option<u32>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JoinToken {
+    pub token: String,
+    pub expires_at: String,
+    /// SHA-256 of the CA certificate, for the agent to pin.
+    pub ca_sha256: Digest,
+    /// The whole line to type on the host.
+    pub command: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Automation {
+    pub stopped: bool,
+    pub by: Option<String>,
+    pub reason: Option<String>,
+    pub since: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonBody {
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub role: Option<String>,
+    #[serde(default)]
+    pub password: Option<String>,
+    #[serde(default)]
+    pub disabled: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenBody {
+    pub name: String,
+    #[serde(default)]
+    pub valid_s: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NewToken {
+    pub id: String,
+    /// Shown once; the server keeps its hash.
+    pub token: String,
+    pub expires_at: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AuditEntry {
+    pub seq: u64,
+    pub at: String,
+    pub at_ms: i64,
+    pub prev: Digest,
+    pub hash: Digest,
+    /// The exact bytes that the hash covers, which are JSON text.
+    pub body: String,
+}
+
+/// What an event stream tells: something changed, ask again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Change {
+    pub seq: u64,
+    pub event: String,
+    pub incident: Option<IncidentId>,
+    pub run: Option<Digest>,
+}

@@ -1,0 +1,127 @@
+//! The one conversation between agent and server. The agent posts what it has and gets what it is owed; delivery
+//! repeats until it is acknowledged, on both sides, and both sides recognise repeats.
+//!
+//! `POST /agent/v1/exchange`, JSON, over mTLS. `POST /agent/v1/join`, JSON, over TLS with a pinned CA digest and a
+//! single-use token.
+
+use serde::{Deserialize, Serialize};
+use sopwith_domain::command::Item;
+use sopwith_domain::ids::{Digest, Epoch, HostId};
+use sopwith_domain::order::SignedText;
+use sopwith_domain::run::Record;
+use sopwith_domain::time::Timestamp;
+use std::collections::BTreeMap;
+
+/// Largest body of one exchange, either way, in bytes.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most spool items, and most run records, in one exchange.
+pub const BATCH_MAX: usize = 256;
+/// Longest time the server may hold an exchange open for want of news, in milliseconds.
+pub const WAIT_MS_MAX: u64 = 25_000;
+/// Namespace of the server's signatures over orders and leases.
+pub const SERVER_NAMESPACE: &str = "sopwith-server";
+
+/// Consecutive items, the first of which has number `first_seq`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Batch<T> {
+    pub first_seq: u64,
+    pub items: Vec<T>,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self { first_seq: 1, items: Vec::new() }
+    }
+}
+
+/// Where the agent's run journal stands, so that a memory that was set back is noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JournalHead {
+    pub seq: u64,
+    pub hash: Digest,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExchangeRequest {
+    pub host: HostId,
+    pub epoch: Epoch,
+    pub agent_version: String,
+    #[serde(default)]
+    pub items: Batch<Item>,
+    #[serde(default)]
+    pub records: Batch<Record>,
+    pub journal_head: JournalHead,
+    /// Head that the server told last, remembered so that a rewritten server history is noticed.
+    #[serde(default)]
+    pub server_head: Option<JournalHead>,
+    /// Random bytes of the runner, in hexadecimal, that the lease must repeat.
+    pub challenge: String,
+    /// Orders that the runner holds for later (busy with a run on the same resource); not sent again meanwhile.
+    #[serde(default)]
+    pub holding: Vec<Digest>,
+    /// How long the server may wait for news before it answers, in milliseconds.
+    #[serde(default)]
+    pub wait_ms: u64,
+    /// Address of the agent's own /metrics, for service discovery.
+    #[serde(default)]
+    pub metrics_address: Option<String>,
+    /// What the host says of itself for people: system, kernel, whether systemd is there, what the agent cannot do.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExchangeResponse {
+    /// Durable at the server, without holes; the agent may forget items up to here.
+    pub items_through: u64,
+    pub records_through: u64,
+    /// A [`Lease`] as JSON, signed by the server's order key.
+    pub lease: SignedText,
+    /// [`sopwith_domain::order::Order`]s as JSON, each signed by the server's order key.
+    pub orders: Vec<SignedText>,
+    /// Runs that somebody wants cancelled, with his name.
+    pub cancels: Vec<(Digest, String)>,
+    /// The server knows more of this host than the host itself: it must begin a new epoch, for this reason.
+    #[serde(default)]
+    pub begin_epoch: Option<String>,
+    pub server_head: JournalHead,
+}
+
+/// The server's word that the host may start steps for a while. The runner counts [`LEASE_MS`] by its boot clock
+/// from when it made the challenge, so a delayed lease is short and a replayed one is worthless.
+///
+/// [`LEASE_MS`]: sopwith_domain::warrant::LEASE_MS
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lease {
+    pub host: HostId,
+    pub epoch: Epoch,
+    pub challenge: String,
+    pub server_now: Timestamp,
+    /// Why all automation is stopped, if it is.
+    pub stop: Option<String>,
+}
+
+/// Asks to become a managed host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    pub token: String,
+    pub host: HostId,
+    pub epoch: Epoch,
+    /// Certificate signing request in PEM; only its public key is used.
+    pub csr_pem: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinResponse {
+    pub certificate_pem: String,
+    pub ca_pem: String,
+    /// The server's order key, an OpenSSH public key line.
+    pub server_key: String,
+    /// The owners' allowed signers (OpenSSH format) to begin with; the host's own file decides from then on.
+    pub allowed_signers: String,
+}
