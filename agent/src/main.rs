@@ -1,1 +1,65 @@
-fn main() {}
+//! The command line of `sopwith-agent`: says which role this process plays, and nothing else.
+
+use clap::{Parser, Subcommand};
+use sopwith_agent::{config, runner, watcher};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    name = "sopwith-agent",
+    version,
+    about = "Watches this host and carries out approved repairs on it"
+)]
+struct Arguments {
+    /// Where the agent's configuration is.
+    #[arg(long, global = true, env = "SOPWITH_AGENT_CONFIG", default_value = "/etc/sopwith/agent.yaml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Watch this host and speak with the server (needs no root).
+    Watch,
+    /// Carry out approved repairs (root, no network).
+    Run,
+    /// Start both roles as children, where no systemd does.
+    Up,
+    /// Make this machine a managed host.
+    Join(watcher::JoinArguments),
+    /// Say whether the configuration can be used, with every finding.
+    CheckConfig,
+    /// Print every setting with its default and what it means.
+    PrintDefaultConfig,
+    /// Let no further step start on this host.
+    Stop {
+        /// Why; it is shown to everyone who asks.
+        reason: String,
+    },
+    /// Take the host's own stop back.
+    Resume,
+    /// Say what the agent on this host does at the moment.
+    Status,
+    /// Supervise one program of a step (used by the runner).
+    #[command(hide = true)]
+    StepExec(runner::StepExecArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = arguments.config.as_path();
+    match arguments.role {
+        Role::Watch => watcher::watch(config),
+        Role::Run => runner::run(config),
+        Role::Up => watcher::up(config),
+        Role::Join(join) => watcher::join(config, &join),
+        Role::CheckConfig => config::check(config),
+        Role::PrintDefaultConfig => config::print_default(),
+        Role::Stop { reason } => watcher::stop(config, &reason),
+        Role::Resume => watcher::resume(config),
+        Role::Status => watcher::status(config),
+        Role::StepExec(step) => runner::step_exec(&step),
+    }
+}
