@@ -147,6 +147,40 @@ pub struct PlanView {
     pub approved_until: Option<String>,
     /// waiting, approved, released, accepted, void.
     pub state: String,
+    /// How earlier runs of this playbook ended.
+    #[serde(default)]
+    pub record: SopRecord,
+    /// What the limits leave; nothing for a plan that is not current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+/// How all runs of one playbook ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SopRecord {
+    pub runs: u64,
+    pub resolved: u64,
+    pub rolled_back: u64,
+    pub parked: u64,
+    /// The host would not take the order; nothing was started.
+    pub refused: u64,
+    pub under_way: u64,
+}
+
+/// What is left of the limits that gate a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Budget {
+    /// Automatic tries for this host and fault today.
+    pub tries_left: u32,
+    pub tries_max: u32,
+    /// Orders of any kind within the hour.
+    pub hour_left: u32,
+    pub hour_max: u32,
+    /// Runs at the same time, of this playbook and of all.
+    pub playbook_left: u32,
+    pub playbook_max: u32,
+    pub overall_left: u32,
+    pub overall_max: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -158,6 +192,9 @@ pub struct StepView {
     pub expect: Vec<String>,
     /// What undoes it, as a sentence.
     pub undo: String,
+    /// The step changes something that cannot be put back.
+    #[serde(default)]
+    pub irreversible: bool,
     pub timeout_s: i64,
 }
 
@@ -168,12 +205,22 @@ pub struct RunView {
     pub incident: Option<IncidentId>,
     pub playbook: Option<String>,
     pub title: Option<String>,
+    /// accepted, running, verifying, soaking, undoing, resolved, rolled_back, parked, refused.
+    #[serde(default)]
+    pub state: String,
+    /// Steps of the plan, where the server knows it.
+    #[serde(default)]
+    pub steps: Vec<StepView>,
+    #[serde(default)]
+    pub verify: Vec<String>,
+    #[serde(default)]
+    pub soak_s: i64,
     pub records: Vec<RunRecordView>,
     pub end: Option<End>,
     pub cancel_requested: Option<String>,
 }
 
-/// A record without the order it may hold.
+/// A record without the order it may hold, and without what the host captured before a step, which may be secret.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RunRecordView {
     pub at: String,
@@ -181,7 +228,7 @@ pub struct RunRecordView {
     pub record: String,
     pub step: Option<usize>,
     pub sentence: String,
-    /// The record itself, but for `accepted`, where it is nothing.
+    /// The record itself, but for `accepted`, where it is nothing; `prior` is always null.
     pub what: Option<What>,
 }
 
