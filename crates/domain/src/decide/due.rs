@@ -1,0 +1,97 @@
+//! What time alone brings about: a function of the state, asked again after every change and every restart.
+
+use super::find;
+use super::release::may_release;
+use crate::command::{Command, Refusal};
+use crate::event::Event;
+use crate::ids::IncidentId;
+use crate::incident::{Incident, Phase, Proposal};
+use crate::state::State;
+use crate::time::{MINUTE_MS, Timestamp};
+
+/// How long after its approval's end a released order may stay unheard of before a person is told, in milliseconds.
+pub const UNHEARD_MS: i64 = MINUTE_MS;
+/// How much longer than its steps' timeouts and its soak a run may take before a person is told, in milliseconds.
+pub const RUN_GRACE_MS: i64 = 10 * MINUTE_MS;
+/// How long after a fix the host may take to confirm that the condition is gone, in milliseconds.
+pub const CONFIRM_MS: i64 = 10 * MINUTE_MS;
+
+/// Returns the commands that are due; each, decided, makes itself no longer due.
+pub fn due(state: &State, now: Timestamp) -> Vec<Command> {
+    state.open.values().filter_map(|id| incident_due(state, state.incidents.get(id)?, now)).collect()
+}
+
+fn incident_due(state: &State, incident: &Incident, now: Timestamp) -> Option<Command> {
+    let id = incident.id;
+    match (&incident.phase, &incident.proposal) {
+        (Phase::AwaitingApproval, Some(proposal)) if now >= proposal.expires_at => {
+            Some(Command::ExpireProposal { incident: id, plan: proposal.plan.digest() })
+        }
+        (Phase::Approved, Some(proposal)) if proposal.released_at.is_none() => {
+            let expires_at = proposal.approved.as_ref().map(|a| a.approval().expires_at)?;
+            if now >= expires_at {
+                return Some(Command::ExpireProposal { incident: id, plan: proposal.plan.digest() });
+            }
+            let touches: Vec<_> = proposal.plan.touches().into_iter().collect();
+            let forbidden = state.hosts.get(&incident.host)?.declarations.forbid(&touches, now).is_some();
+            (forbidden || may_release(state, id, &proposal.plan, now).is_ok())
+                .then_some(Command::Release { incident: id })
+        }
+        (Phase::Approved | Phase::Running, Some(proposal)) => {
+            overdue_reason(incident, proposal, now).map(|_| Command::NoteOverdue { incident: id })
+        }
+        (Phase::Watching { since }, _) => {
+            let quiet_ms = state.policy().quiet_ms;
+            let wait_ms = if incident.cleared { quiet_ms } else { quiet_ms + CONFIRM_MS };
+            (now.since(*since) >= wait_ms).then_some(Command::CloseQuiet { incident: id })
+        }
+        _ => None,
+    }
+}
+
+fn overdue_reason(incident: &Incident, proposal: &Proposal, now: Timestamp) -> Option<String> {
+    if proposal.overdue {
+        return None;
+    }
+    let plan = &proposal.plan;
+    match proposal.accepted_at {
+        None => {
+            let expires_at = proposal.approved.as_ref()?.approval().expires_at;
+            (now >= expires_at.plus(UNHEARD_MS)).then(|| {
+                format!("{} has not said whether it started plan {}", incident.host, plan.digest().short())
+            })
+        }
+        Some(accepted_at) => {
+            let steps_ms: i64 = plan.steps.iter().map(|step| step.timeout_ms.saturating_mul(2)).sum();
+            let allowed_ms = steps_ms.saturating_add(plan.soak_ms).saturating_add(RUN_GRACE_MS);
+            (now.since(accepted_at) >= allowed_ms).then(|| {
+                format!("nothing heard of the end of plan {} on {}", plan.digest().short(), incident.host)
+            })
+        }
+    }
+}
+
+/// Tells a person that a run is overdue. The incident stays with the host: only it can say what happened there.
+pub fn overdue(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let incident = find(state, id)?;
+    let Some(proposal) = &incident.proposal else { return Ok(vec![]) };
+    let event = |reason| Event::RunOverdue { incident: id, plan: proposal.plan.digest(), reason };
+    Ok(overdue_reason(incident, proposal, now).map(event).into_iter().collect())
+}
+
+/// Closes an incident that stayed quiet, or calls a person if the host never confirmed that it is over.
+pub fn close_quiet(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let incident = find(state, id)?;
+    let Phase::Watching { since } = incident.phase else { return Ok(vec![]) };
+    let quiet_ms = state.policy().quiet_ms;
+    if incident.cleared && now.since(since) >= quiet_ms {
+        let reason = format!("quiet for {} s", quiet_ms / 1000);
+        return Ok(vec![Event::IncidentClosed { incident: id, reason, by: None }]);
+    }
+    if !incident.cleared && now.since(since) >= quiet_ms + CONFIRM_MS {
+        let reason =
+            "the fix passed its checks, but the host never said that the condition is gone".to_owned();
+        return Ok(vec![Event::Escalated { incident: id, reason }]);
+    }
+    Ok(vec![])
+}

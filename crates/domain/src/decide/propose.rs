@@ -1,0 +1,169 @@
+//! From a raised condition to a plan: matching, declarations, budgets, standing approval, release, all in the batch
+//! of the signal that asked for it. Where anything is unclear the answer is zero steps and a person.
+
+use super::release::{Blocked, may_release};
+use crate::approval::{self, ApprovedPlan};
+use crate::event::Event;
+use crate::ids::{Digest, IncidentId};
+use crate::incident::{Incident, WhyNot};
+use crate::matching::{Candidate, Choice, choose};
+use crate::mutant::{self, Mutant};
+use crate::plan::{Plan, Target, parameters};
+use crate::playbook::{Playbook, Risk};
+use crate::policy::Policy;
+use crate::signal::Signal;
+use crate::state::State;
+use crate::time::Timestamp;
+
+/// What proposing looks at. The incident may have been opened in the same batch and not be in the state yet.
+pub struct Case<'a> {
+    id: IncidentId,
+    signal: &'a Signal,
+    attempts: u32,
+    why_not: Option<&'a WhyNot>,
+    candidates: &'a [Candidate],
+}
+
+impl<'a> Case<'a> {
+    pub fn opened(id: IncidentId, signal: &'a Signal) -> Self {
+        Self { id, signal, attempts: 0, why_not: None, candidates: &[] }
+    }
+    pub fn known(incident: &'a Incident, signal: &'a Signal) -> Self {
+        Self {
+            id: incident.id,
+            signal,
+            attempts: incident.attempts,
+            why_not: incident.why_not.as_ref(),
+            candidates: &incident.candidates,
+        }
+    }
+}
+
+/// Returns the events that answer a raised condition.
+pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let Some(why_not) = refrain(state, case, std::slice::from_ref(&case.signal.subject), now) {
+        return refrained(case, why_not);
+    }
+    let (choice, candidates) = choose(state.playbooks.values().map(|i| &i.playbook), case.signal);
+    let chosen = match &choice {
+        Choice::One(playbook) => Some(playbook.id.clone()),
+        _ => None,
+    };
+    if candidates != case.candidates {
+        events.push(Event::Matched { incident: case.id, candidates, chosen });
+    }
+    match planned(state, case, &choice, now) {
+        Err(reason) => events.push(Event::Escalated { incident: case.id, reason }),
+        Ok(plan) => {
+            let touches: Vec<_> = plan.touches().into_iter().collect();
+            match refrain(state, case, &touches, now) {
+                Some(why_not) => events.extend(refrained(case, why_not)),
+                None => events.extend(proposed(state, case, plan, now)),
+            }
+        }
+    }
+    events
+}
+
+fn refrain(
+    state: &State,
+    case: &Case<'_>,
+    touches: &[crate::signal::Subject],
+    now: Timestamp,
+) -> Option<WhyNot> {
+    if let Some(stop) = &state.stop
+        && !mutant::is(Mutant::IgnoreStop)
+    {
+        return Some(WhyNot::Stopped { reason: format!("{} ({})", stop.reason, stop.by) });
+    }
+    if mutant::is(Mutant::IgnoreDeclarations) {
+        return None;
+    }
+    let host = state.hosts.get(&case.signal.host)?;
+    host.declarations.forbid(touches, now).map(|forbidden| WhyNot::Declared { forbidden })
+}
+
+/// Says why automation holds back, once: the same reason again is no news.
+fn refrained(case: &Case<'_>, why_not: WhyNot) -> Vec<Event> {
+    if case.why_not == Some(&why_not) {
+        return vec![];
+    }
+    vec![Event::Refrained { incident: case.id, why_not }]
+}
+
+/// Returns the plan, or why there is none, for people.
+fn planned(state: &State, case: &Case<'_>, choice: &Choice<'_>, now: Timestamp) -> Result<Plan, String> {
+    let signal = case.signal;
+    let playbook = match choice {
+        Choice::One(playbook) => playbook,
+        Choice::None => return Err(format!("no SOP answers {} of {}", signal.kind, signal.subject)),
+        Choice::Tie(ids) => {
+            let ids: Vec<_> = ids.iter().map(crate::ids::PlaybookId::as_str).collect();
+            return Err(format!("several SOPs match equally well, so none is run: {}", ids.join(", ")));
+        }
+    };
+    if playbook.risk == Risk::Never {
+        return Err(format!("{}: {}", playbook.title, playbook.escalation));
+    }
+    let host = state.hosts.get(&signal.host).ok_or_else(|| format!("host {} is not known", signal.host))?;
+    let target = Target {
+        host: signal.host.clone(),
+        epoch: host.epoch,
+        incident: case.id,
+        attempt: case.attempts + 1,
+        subject: signal.subject.clone(),
+        fingerprint: signal.fingerprint(),
+    };
+    let values = parameters(playbook, signal).map_err(|faults| faults.join("; "))?;
+    let plan = Plan::build(playbook, target, values).map_err(|e| e.to_string())?;
+    let policy = state.policy();
+    if policy.permits(&plan.playbook, plan.risk, &plan.target.host) {
+        let max = tries_max(&policy, playbook);
+        let tries = state.tries_today(&signal.fingerprint(), now);
+        if tries >= max + u32::from(mutant::is(Mutant::BudgetOffByOne)) {
+            return Err(format!("gave up after {tries} automatic tries within a day (at most {max})"));
+        }
+    }
+    Ok(plan)
+}
+
+/// Returns how many automatic tries a day the policy and the playbook allow together.
+pub fn tries_max(policy: &Policy, playbook: &Playbook) -> u32 {
+    let own = playbook.limits.attempts_per_day.unwrap_or(u32::MAX);
+    policy.attempts_per_day.min(own)
+}
+
+fn proposed(state: &State, case: &Case<'_>, plan: Plan, now: Timestamp) -> Vec<Event> {
+    let policy = state.policy();
+    let digest = plan.digest();
+    let mut events = vec![Event::PlanProposed {
+        incident: case.id,
+        plan: Box::new(plan.clone()),
+        expires_at: now.plus(policy.proposal_valid_ms),
+        required_approvals: policy.approvers,
+    }];
+    let Some(approval) = approval::standing(&plan, &policy, now) else { return events };
+    events.push(Event::PlanApproved { incident: case.id, approval: approval.clone() });
+    events.extend(
+        ApprovedPlan::recorded(plan, approval)
+            .and_then(|approved| release_now(state, case.id, &approved, digest, now)),
+    );
+    events
+}
+
+/// Returns the release of a plan that was approved in this very batch, if the limits allow it now; if not, `due`
+/// brings it when they do.
+pub fn release_now(
+    state: &State,
+    incident: IncidentId,
+    approved: &ApprovedPlan,
+    plan: Digest,
+    now: Timestamp,
+) -> Option<Event> {
+    let automatic = matches!(approved.approval().basis, approval::Basis::Standing { .. });
+    match may_release(state, incident, approved.plan(), now) {
+        Ok(()) => Some(Event::OrderReleased { incident, plan, automatic }),
+        Err(Blocked { .. }) => None,
+    }
+}

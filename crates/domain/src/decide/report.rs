@@ -1,0 +1,131 @@
+//! What hosts report of their runs, and what follows for the incident.
+
+use super::hosts::speaking;
+use super::propose::tries_max;
+use super::{find, need_role};
+use crate::approval::Basis;
+use crate::command::Refusal;
+use crate::event::Event;
+use crate::ids::{AccountName, Digest, Epoch, HostId};
+use crate::incident::{Incident, Phase, WhyNot};
+use crate::mutant::{self, Mutant};
+use crate::people::Role;
+use crate::run::{End, Record, What};
+use crate::state::{Host, State};
+use crate::time::Timestamp;
+use crate::warrant::Refusal as HostRefusal;
+
+pub fn report(
+    state: &State,
+    host: &HostId,
+    epoch: Epoch,
+    seq: u64,
+    record: &Record,
+    now: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let known = speaking(state, host, epoch)?;
+    let expected = known.records_through + 1;
+    if seq < expected {
+        return Ok(vec![]);
+    }
+    if seq > expected {
+        return Err(Refusal::Hole { host: host.clone(), expected, got: seq });
+    }
+    let mut events = vec![Event::RunReported { host: host.clone(), seq, record: Box::new(record.clone()) }];
+    let incident = state.open.values().filter_map(|id| state.incidents.get(id)).find(|incident| {
+        incident.host == *host
+            && matches!(incident.phase, Phase::Approved | Phase::Running)
+            && incident.proposal.as_ref().is_some_and(|p| p.plan.digest() == record.run)
+    });
+    if let Some(incident) = incident {
+        events.extend(follows(state, incident, record, now));
+    }
+    Ok(events)
+}
+
+/// Returns what a record means for its incident.
+fn follows(state: &State, incident: &Incident, record: &Record, now: Timestamp) -> Option<Event> {
+    let id = incident.id;
+    let escalated = |reason: String| Some(Event::Escalated { incident: id, reason });
+    match &record.what {
+        What::Refused { refusal } => refused(incident, refusal),
+        What::Ended { end: End::Resolved } => {
+            let reason = "the fix passed its checks, and again after the soak".to_owned();
+            Some(Event::WatchBegan { incident: id, reason })
+        }
+        What::Ended { end: End::RolledBack { reason } } => {
+            let cancelled = state.runs.get(&record.run).is_some_and(|run| run.cancel_requested.is_some());
+            if automatic(incident) && !cancelled && tries_left(state, incident, now) {
+                let after = format!("the fix was undone: {reason}");
+                Some(Event::Refrained { incident: id, why_not: WhyNot::LookAfresh { after } })
+            } else {
+                escalated(format!("the fix was undone, everything is as before: {reason}"))
+            }
+        }
+        What::Ended { end: End::Parked { reason, residue } } => {
+            let residue =
+                if residue.is_empty() { String::new() } else { format!("; left: {}", residue.join("; ")) };
+            escalated(format!("the run stopped and needs a person: {reason}{residue}"))
+        }
+        _ => None,
+    }
+}
+
+/// Returns what follows when the host would not take the order; nothing was started there.
+fn refused(incident: &Incident, refusal: &HostRefusal) -> Option<Event> {
+    let id = incident.id;
+    Some(match refusal {
+        HostRefusal::Forbidden { forbidden } => {
+            Event::Refrained { incident: id, why_not: WhyNot::Declared { forbidden: forbidden.clone() } }
+        }
+        HostRefusal::Stopped { reason } => {
+            Event::Refrained { incident: id, why_not: WhyNot::Stopped { reason: reason.clone() } }
+        }
+        HostRefusal::Expired { .. } if automatic(incident) => Event::Refrained {
+            incident: id,
+            why_not: WhyNot::LookAfresh { after: format!("the host did not start: {refusal}") },
+        },
+        other => {
+            Event::Escalated { incident: id, reason: format!("the host did not start the plan: {other}") }
+        }
+    })
+}
+
+fn automatic(incident: &Incident) -> bool {
+    let approved = incident.proposal.as_ref().and_then(|p| p.approved.as_ref());
+    approved.is_some_and(|a| matches!(a.approval().basis, Basis::Standing { .. }))
+}
+
+fn tries_left(state: &State, incident: &Incident, now: Timestamp) -> bool {
+    let playbook = incident.proposal.as_ref().and_then(|p| state.playbooks.get(&p.plan.playbook));
+    playbook.is_some_and(|installed| {
+        let max = tries_max(&state.policy(), &installed.playbook);
+        state.tries_today(&incident.fingerprint, now) < max + u32::from(mutant::is(Mutant::BudgetOffByOne))
+    })
+}
+
+/// Asks for a run to be stopped and undone.
+pub fn cancel(state: &State, run: &Digest, by: &AccountName) -> Result<Vec<Event>, Refusal> {
+    need_role(state, by, Role::Operator)?;
+    let known = state.runs.get(run).ok_or(Refusal::UnknownRun(*run))?;
+    if crate::evolve::ended(known).is_some() {
+        return Err(Refusal::RunEnded(*run));
+    }
+    if known.cancel_requested.is_some() {
+        return Ok(vec![]);
+    }
+    if let Some(incident) = known.incident {
+        find(state, incident)?;
+    }
+    Ok(vec![Event::CancelRequested { run: *run, by: by.clone() }])
+}
+
+/// Returns why a host's memory must have been set back, if its run journal stands behind what it reported.
+pub fn rewound(host: &Host, journal_seq: u64) -> Option<String> {
+    (journal_seq < host.records_through && !mutant::is(Mutant::IgnoreRewind)).then(|| {
+        format!(
+            "the host's run journal ends at {journal_seq}, but it has reported {} records: its memory was set back",
+            host.records_through
+        )
+    })
+}

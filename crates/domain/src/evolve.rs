@@ -1,0 +1,344 @@
+//! Folds events into the state. Total: every event that was ever recorded folds, whatever came before it.
+//! Decides nothing.
+
+use crate::approval::ApprovedPlan;
+use crate::event::{Event, Recorded};
+use crate::ids::IncidentId;
+use crate::incident::{Actor, Incident, Note, Phase, Proposal, Run};
+use crate::people::Person;
+use crate::playbook::Playbook;
+use crate::policy::Policy;
+use crate::run::{End, What};
+use crate::state::{Host, Installed, PolicyInForce, State, Stop};
+use crate::time::{DAY_MS, HOUR_MS, Timestamp};
+
+/// Most notes kept in memory with one incident; the journal keeps all.
+pub const NOTES_MAX: usize = 400;
+
+/// Folds one event in.
+pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
+    state.seq = recorded.seq;
+    let at = recorded.at;
+    match &recorded.event {
+        Event::HostEnrolled { .. }
+        | Event::EpochBegan { .. }
+        | Event::HostRevoked { .. }
+        | Event::HostSilent { .. }
+        | Event::HostHeard { .. }
+        | Event::ItemTaken { .. }
+        | Event::GapRecorded { .. }
+        | Event::DeclarationsReported { .. } => host(state, &recorded.event, at),
+        Event::RunReported { .. } | Event::CancelRequested { .. } => run(state, &recorded.event, at),
+        Event::IncidentOpened { incident, signal, priority, priority_reason } => {
+            let opened = Incident {
+                id: *incident,
+                host: signal.host.clone(),
+                fingerprint: signal.fingerprint(),
+                opened_at: at,
+                priority: *priority,
+                priority_reason: priority_reason.clone(),
+                signal: (**signal).clone(),
+                signals: 1,
+                cleared: false,
+                phase: Phase::Detected,
+                why_not: None,
+                candidates: Vec::new(),
+                chosen: None,
+                proposal: None,
+                attempts: 0,
+                runs: Vec::new(),
+                notes: Vec::new(),
+            };
+            state.open.insert(opened.fingerprint, *incident);
+            state.incidents.insert(*incident, opened);
+            note(
+                state,
+                *incident,
+                at,
+                Actor::Host(signal.host.clone()),
+                format!("raised: {}", signal.summary),
+            );
+        }
+        Event::StopSet { by, reason } => {
+            state.stop = Some(Stop { by: by.clone(), reason: reason.clone(), since: at });
+        }
+        Event::StopCleared { .. } => state.stop = None,
+        Event::PlaybookInstalled { playbook: signed, signer, .. } => {
+            if let Ok(playbook) = Playbook::parse(&signed.text) {
+                let installed =
+                    Installed { playbook, signed: signed.clone(), signer: signer.clone(), installed_at: at };
+                state.playbooks.insert(installed.playbook.id.clone(), installed);
+            }
+        }
+        Event::PlaybookRetired { playbook, .. } => drop(state.playbooks.remove(playbook)),
+        Event::PolicySet { policy: signed, signer, .. } => {
+            if let Ok(policy) = Policy::parse(&signed.text) {
+                state.policy = Some(PolicyInForce { policy, signed: signed.clone(), signer: signer.clone() });
+            }
+        }
+        Event::PersonAdded { name, role, .. } => {
+            state.people.insert(name.clone(), Person { role: *role, disabled: false });
+        }
+        Event::RoleChanged { name, role, .. } => {
+            if let Some(person) = state.people.get_mut(name) {
+                person.role = *role;
+            }
+        }
+        Event::PersonDisabled { name, .. } => {
+            if let Some(person) = state.people.get_mut(name) {
+                person.disabled = true;
+            }
+        }
+        Event::AccessChanged { .. } => {}
+        other => incident(state, other, at),
+    }
+}
+
+fn note(state: &mut State, id: IncidentId, at: Timestamp, by: Actor, text: String) {
+    if let Some(incident) = state.incidents.get_mut(&id)
+        && incident.notes.len() < NOTES_MAX
+    {
+        incident.notes.push(Note { at, by, text });
+    }
+}
+
+fn host(state: &mut State, event: &Event, at: Timestamp) {
+    match event {
+        Event::HostEnrolled { host, epoch } => {
+            let fresh = Host {
+                epoch: *epoch,
+                enrolled_at: at,
+                revoked: false,
+                silent_since: None,
+                items_through: 0,
+                records_through: 0,
+                declarations: crate::declaration::Declarations::default(),
+                items_lost: 0,
+            };
+            state.hosts.insert(host.clone(), fresh);
+        }
+        Event::EpochBegan { host, epoch, .. } => {
+            if let Some(host) = state.hosts.get_mut(host) {
+                host.epoch = *epoch;
+                host.revoked = false;
+                host.items_through = 0;
+                host.records_through = 0;
+            }
+        }
+        Event::HostRevoked { host, .. } => with_host(state, host, |h| h.revoked = true),
+        Event::HostSilent { host, last_seen } => {
+            with_host(state, host, |h| h.silent_since = Some(*last_seen))
+        }
+        Event::HostHeard { host } => with_host(state, host, |h| h.silent_since = None),
+        Event::ItemTaken { host, seq } => with_host(state, host, |h| h.items_through = *seq),
+        Event::GapRecorded { host, from_seq, through_seq, .. } => {
+            with_host(state, host, |h| h.items_lost += through_seq.saturating_sub(*from_seq));
+        }
+        Event::DeclarationsReported { host, declarations } => {
+            with_host(state, host, |h| h.declarations = declarations.clone());
+        }
+        _ => {}
+    }
+}
+
+fn with_host(state: &mut State, id: &crate::ids::HostId, change: impl FnOnce(&mut Host)) {
+    if let Some(host) = state.hosts.get_mut(id) {
+        change(host);
+    }
+}
+
+fn run(state: &mut State, event: &Event, at: Timestamp) {
+    match event {
+        Event::RunReported { host, seq, record } => {
+            with_host(state, host, |h| h.records_through = *seq);
+            let theirs = |incident: &&mut Incident| {
+                incident.host == *host
+                    && incident.proposal.as_ref().is_some_and(|p| p.plan.digest() == record.run)
+            };
+            // A run's first record is its acceptance; only that one looks for the incident.
+            let first = !state.runs.contains_key(&record.run);
+            let known = if first { state.incidents.values_mut().rev().find(theirs) } else { None };
+            let entry = state.runs.entry(record.run).or_insert_with(|| Run {
+                host: host.clone(),
+                incident: known.as_ref().map(|incident| incident.id),
+                plan: known.as_ref().and_then(|i| i.proposal.as_ref()).map(|p| p.plan.clone()),
+                records: Vec::new(),
+                cancel_requested: None,
+            });
+            entry.records.push((**record).clone());
+            if let (What::Accepted { .. }, Some(incident)) = (&record.what, known) {
+                incident.phase = Phase::Running;
+                incident.runs.push(record.run);
+                if let Some(proposal) = &mut incident.proposal {
+                    proposal.accepted_at = Some(at);
+                }
+            }
+        }
+        Event::CancelRequested { run, by } => {
+            if let Some(run) = state.runs.get_mut(run) {
+                run.cancel_requested = Some(by.clone());
+            }
+        }
+        _ => {}
+    }
+}
+
+fn incident(state: &mut State, event: &Event, at: Timestamp) {
+    let (id, by, text) = story(event);
+    let Some(incident) = state.incidents.get_mut(&id) else { return };
+    let mut reopened = false;
+    match event {
+        Event::SignalFolded { signal, .. } => {
+            incident.signal = (**signal).clone();
+            incident.signals += 1;
+            incident.cleared = false;
+        }
+        Event::IncidentReopened { .. } => {
+            incident.phase = Phase::Detected;
+            incident.proposal = None;
+            reopened = true;
+        }
+        Event::ConditionCleared { signal, .. } => {
+            incident.cleared = true;
+            incident.signal.condition = signal.condition;
+        }
+        Event::Matched { candidates, chosen, .. } => {
+            incident.candidates = candidates.clone();
+            incident.chosen = chosen.clone();
+        }
+        Event::Refrained { why_not, .. } => {
+            incident.phase = Phase::Detected;
+            incident.proposal = None;
+            incident.why_not = Some(why_not.clone());
+        }
+        Event::PlanProposed { plan, expires_at, required_approvals, .. } => {
+            incident.phase = Phase::AwaitingApproval;
+            incident.why_not = None;
+            incident.attempts = plan.target.attempt;
+            incident.proposal = Some(Proposal {
+                plan: (**plan).clone(),
+                candidates: incident.candidates.clone(),
+                proposed_at: at,
+                expires_at: *expires_at,
+                required_approvals: *required_approvals,
+                decisions: Vec::new(),
+                approved: None,
+                released_at: None,
+                accepted_at: None,
+                overdue: false,
+            });
+        }
+        Event::DecisionTaken { decision, .. } => {
+            if let Some(proposal) = &mut incident.proposal {
+                proposal.decisions.push(decision.clone());
+            }
+        }
+        Event::PlanApproved { approval, .. } => {
+            if let Some(proposal) = &mut incident.proposal {
+                proposal.approved = ApprovedPlan::recorded(proposal.plan.clone(), approval.clone());
+                incident.phase = Phase::Approved;
+            }
+        }
+        Event::PlanVoided { .. } => {
+            incident.proposal = None;
+            incident.phase = Phase::Detected;
+        }
+        Event::OrderReleased { automatic, .. } => {
+            if let Some(proposal) = &mut incident.proposal {
+                proposal.released_at = Some(at);
+            }
+            let fingerprint = incident.fingerprint;
+            state.releases.retain(|earlier| at.since(*earlier) < HOUR_MS);
+            state.releases.push(at);
+            if *automatic {
+                let tries = state.tries.entry(fingerprint).or_default();
+                tries.retain(|earlier| at.since(*earlier) < DAY_MS);
+                tries.push(at);
+            }
+        }
+        Event::RunOverdue { .. } => {
+            if let Some(proposal) = &mut incident.proposal {
+                proposal.overdue = true;
+            }
+        }
+        Event::WatchBegan { .. } => incident.phase = Phase::Watching { since: at },
+        Event::Escalated { reason, .. } => {
+            incident.phase = Phase::NeedsPerson { reason: reason.clone(), since: at };
+        }
+        Event::IncidentClosed { .. } => {
+            incident.phase = Phase::Closed { at };
+            let fingerprint = incident.fingerprint;
+            if state.open.get(&fingerprint) == Some(&id) {
+                state.open.remove(&fingerprint);
+            }
+        }
+        _ => {}
+    }
+    if reopened && let Some(incident) = state.incidents.get(&id) {
+        state.open.insert(incident.fingerprint, id);
+    }
+    if let Some(text) = text {
+        note(state, id, at, by, text);
+    }
+}
+
+/// Returns which incident an event is about, who brought it about, and what to tell of it.
+fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
+    let sopwith = |id: &IncidentId, text: String| (*id, Actor::Sopwith, Some(text));
+    match event {
+        Event::SignalFolded { incident, signal } => {
+            (*incident, Actor::Host(signal.host.clone()), Some(format!("still: {}", signal.summary)))
+        }
+        Event::ConditionCleared { incident, signal } => {
+            (*incident, Actor::Host(signal.host.clone()), Some("the condition is gone".into()))
+        }
+        Event::IncidentReopened { incident, reason } => sopwith(incident, format!("reopened: {reason}")),
+        Event::Matched { incident, chosen: Some(playbook), .. } => {
+            sopwith(incident, format!("matched to {playbook}"))
+        }
+        Event::Matched { incident, chosen: None, .. } => sopwith(incident, "no single SOP matches".into()),
+        Event::Refrained { incident, why_not } => sopwith(incident, why_not.to_string()),
+        Event::PlanProposed { incident, plan, .. } => {
+            sopwith(incident, format!("proposed {} as plan {}", plan.title, plan.digest().short()))
+        }
+        Event::DecisionTaken { incident, decision } => {
+            let said = match decision.vote {
+                crate::approval::Vote::Approve => "approved",
+                crate::approval::Vote::Deny => "denied",
+            };
+            let because =
+                if decision.reason.is_empty() { String::new() } else { format!(": {}", decision.reason) };
+            (
+                *incident,
+                Actor::Person(decision.by.clone()),
+                Some(format!("{said} plan {}{because}", decision.plan.short())),
+            )
+        }
+        Event::PlanApproved { incident, approval } => sopwith(
+            incident,
+            format!("plan {} is approved until {}", approval.plan.short(), approval.expires_at),
+        ),
+        Event::PlanVoided { incident, plan, reason } => {
+            sopwith(incident, format!("plan {} is void: {reason}", plan.short()))
+        }
+        Event::OrderReleased { incident, plan, .. } => {
+            sopwith(incident, format!("order for plan {} released to the host", plan.short()))
+        }
+        Event::RunOverdue { incident, reason, .. } => sopwith(incident, reason.clone()),
+        Event::WatchBegan { incident, reason } => sopwith(incident, format!("watching: {reason}")),
+        Event::Escalated { incident, reason } => sopwith(incident, format!("needs a person: {reason}")),
+        Event::IncidentClosed { incident, reason, by } => {
+            let by = by.clone().map_or(Actor::Sopwith, Actor::Person);
+            (*incident, by, Some(format!("closed: {reason}")))
+        }
+        _ => (IncidentId(0), Actor::Sopwith, None),
+    }
+}
+
+/// Returns how a run ended, if it has.
+pub fn ended(run: &Run) -> Option<&End> {
+    run.records.iter().find_map(|record| match &record.what {
+        What::Ended { end } => Some(end),
+        _ => None,
+    })
+}
