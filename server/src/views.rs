@@ -1,0 +1,16 @@
+//! From the ledger's state to what the API and the pages show. Pure functions of state and time; they never decide
+//! anything, never read a clock, and pass on nothing that a host captured (it may be secret).
+
+mod host;
+mod incident;
+mod plan;
+mod run;
+mod words;
+
+pub use host::{Presence, automation, host_view};
+pub use incident::{incident_summary, incident_view, timeline};
+pub use plan::{
+    budget, current_plan, plan_state, plan_view, playbook_view, proposal_view, sop_record, step_view,
+};
+pub use run::{run_state, run_view};
+pub use words::{event_sentence, title};
