@@ -127,7 +127,7 @@ fn host(state: &mut State, event: &Event, at: Timestamp) {
         }
         Event::HostRevoked { host, .. } => with_host(state, host, |h| h.revoked = true),
         Event::HostSilent { host, last_seen } => {
-            with_host(state, host, |h| h.silent_since = Some(*last_seen))
+            with_host(state, host, |h| h.silent_since = Some(*last_seen));
         }
         Event::HostHeard { host } => with_host(state, host, |h| h.silent_since = None),
         Event::ItemTaken { host, seq } => with_host(state, host, |h| h.items_through = *seq),

@@ -100,7 +100,7 @@ impl Default for Policy {
             version: 0,
             auto: Vec::new(),
             hosts: Hosts::Named(Vec::new()),
-            proposal_valid_ms: 3600_000,
+            proposal_valid_ms: 3_600_000,
             approval_valid_ms: 300_000,
             approvers: 1,
             attempts_per_day: 2,

@@ -95,7 +95,7 @@ impl Parameter {
         }
         if let Value::Path(path) = value
             && !self.within.is_empty()
-            && !self.within.iter().any(|folder| folder.covers(path) && folder != path || folder == path)
+            && !self.within.iter().any(|folder| folder.covers(path))
         {
             let folders: Vec<_> = self.within.iter().map(AbsPath::as_str).collect();
             return Some(format!("{path} lies in none of {}", folders.join(", ")));
