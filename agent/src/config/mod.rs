@@ -1,14 +1,117 @@
-//! The agent's configuration, `/etc/sopwith/agent.yaml`.
+//! What the host's administrator says to the agent, `/etc/sopwith/agent.yaml`: the settings, how they are read and
+//! everything that can be wrong with them. It never changes a file and never asks anybody but the file.
 
-use std::path::Path;
+mod at;
+mod check;
+mod types;
+mod watch;
+
+pub use at::{At, Pattern, Period};
+pub use types::*;
+pub use watch::{Watch, listed, wildcard};
+
+use sopwith_domain::ids::HostId;
+use sopwith_domain::playbook::Finding;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Says whether the configuration can be used.
-pub fn check(_path: &Path) -> ExitCode {
-    ExitCode::FAILURE
+/// Longest configuration, in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Every setting with its default and its meaning: `##` begins a comment, `#` a setting at its default.
+pub const DEFAULT_TEXT: &str = include_str!("../../../packaging/agent.yaml");
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("failed to read the configuration {}: {error}; `sopwith-agent print-default-config` prints one", .file.display())]
+    Unreadable { file: PathBuf, error: std::io::Error },
+    #[error("failed to use the configuration:\n{}", .findings.iter().map(|f| format!("{}:{f}", .file.display())).collect::<Vec<_>>().join("\n"))]
+    Findings { file: PathBuf, findings: Vec<Finding> },
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Returns every finding with its line and column.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |error| ConfigError::Unreadable { file: file.into(), error };
+        let opened = std::fs::File::open(file).map_err(unreadable)?;
+        let mut text = String::new();
+        opened.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+        Self::parse(&text).map_err(|findings| ConfigError::Findings { file: file.into(), findings })
+    }
+
+    /// Reads a configuration from its text.
+    ///
+    /// # Errors
+    /// Returns every finding with its line and column. What is not YAML, or has another shape than expected, ends
+    /// the reading there.
+    pub fn parse(text: &str) -> Result<Self, Vec<Finding>> {
+        if text.len() as u64 > CONFIG_BYTES_MAX {
+            let text = format!("the configuration is longer than {CONFIG_BYTES_MAX} bytes");
+            return Err(vec![Finding { line: 1, column: 1, text }]);
+        }
+        at::take_findings();
+        let read = match nothing_written(text) {
+            true => Ok(Self::default()),
+            false => sopwith_domain::yaml::from_str::<Self>(text),
+        };
+        let mut findings = at::take_findings();
+        match read {
+            Err(finding) => findings.push(finding),
+            Ok(config) => {
+                findings.extend(check::findings(&config));
+                if findings.is_empty() {
+                    return Ok(config);
+                }
+            }
+        }
+        findings.sort_by_key(|f| (f.line, f.column));
+        Err(findings)
+    }
+}
+
+fn nothing_written(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
+/// Returns the machine's name as a host name: lower case, and `host` where it has none that can be one.
+fn hostname() -> HostId {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    HostId::new(name).unwrap_or_else(|_| HostId::new("host").expect("host is a host name"))
+}
+
+/// Says whether the configuration can be used, with every finding.
+pub fn check(file: &Path) -> ExitCode {
+    match Config::load(file) {
+        Ok(_) => {
+            println!("{}: can be used", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(ConfigError::Findings { file, findings }) => {
+            for finding in findings {
+                eprintln!("{}:{finding}", file.display());
+            }
+            ExitCode::FAILURE
+        }
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Prints every setting with its default.
 pub fn print_default() -> ExitCode {
-    ExitCode::FAILURE
+    use std::io::Write;
+    match std::io::stdout().write_all(DEFAULT_TEXT.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
+
+#[cfg(test)]
+mod tests;

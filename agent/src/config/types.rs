@@ -1,0 +1,410 @@
+//! The settings of the agent, with what they mean. Every one has a default.
+
+use super::at::{At, Pattern, Period};
+use super::watch::Watch;
+use serde::Deserialize;
+use sopwith_domain::ids::HostId;
+use sopwith_domain::signal::Severity;
+use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, ValueType, Word};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// The whole of `/etc/sopwith/agent.yaml`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the server's agent port is; by default the server that the host joined.
+    pub server: Option<At<Url>>,
+    /// Name of this host; by default the machine's hostname in lower case.
+    pub host: At<HostId>,
+    /// What must outlive a restart: `watcher/` (spool, keys) and `runner/` (journal, quarantine).
+    pub state_dir: At<AbsPath>,
+    /// Where the runner's socket lies.
+    pub runtime_dir: At<AbsPath>,
+    /// What the administrator says about this host, `*.yaml`.
+    pub declarations_dir: At<AbsPath>,
+    /// Whose signatures over playbooks and policies count here (OpenSSH format).
+    pub allowed_signers: At<AbsPath>,
+    /// Where `/metrics` and `/healthz` are served.
+    pub metrics_listen: At<SocketAddr>,
+    /// While this file exists no step starts on this host.
+    pub stop_file: At<AbsPath>,
+    pub runner: Runner,
+    pub units: Units,
+    /// Processes to watch where systemd is not used.
+    pub processes: Vec<Process>,
+    /// Programs that exit with 0 while all is well.
+    pub checks: Vec<Check>,
+    pub logs: Vec<Log>,
+    pub filesystems: Filesystems,
+}
+
+/// The host's own bounds on what it lets itself be told.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Runner {
+    /// Most automatic tries on one fault in a day.
+    pub automatic_tries_per_day: At<u32>,
+    /// Whether approvals of people must carry a signature of their own.
+    pub demand_signatures: At<bool>,
+}
+
+/// What to watch of systemd.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Units {
+    pub failed: Failed,
+    /// What the operator of these services says about them.
+    pub services: BTreeMap<UnitName, Service>,
+    pub flapping: Flapping,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Failed {
+    /// Units whose failing is a fault: `all`, `none`, or a list of names, in which `*` stands for anything.
+    pub watch: Watch,
+    /// Units that are left out, in the same form.
+    pub ignore: Vec<At<String>>,
+    /// How long a unit must have failed before it counts.
+    #[serde(rename = "for")]
+    pub tolerance: At<Period>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flapping {
+    /// So many starts after a failure, or by systemd itself, within a time are a fault; 0 means never.
+    pub times: At<u32>,
+    pub within: At<Period>,
+}
+
+/// What is known of one service.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Service {
+    /// `active`: that it does not run is a fault, unless it is masked or disabled. `any`: only failing is.
+    pub expect: At<Expect>,
+    /// How long it must have been out of the expected state before it counts.
+    #[serde(rename = "for")]
+    pub tolerance: At<Period>,
+    pub health: Option<Health>,
+    pub heartbeat: Option<Heartbeat>,
+    pub config: Vec<ConfigFile>,
+    /// File in which the service writes its process number.
+    pub pidfile: Option<At<AbsPath>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    Any,
+    Active,
+}
+
+/// An address that answers with a status of 200 to 299 while the service is well.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    pub url: At<Url>,
+    #[serde(default = "defaults::health_every")]
+    pub every: At<Period>,
+    #[serde(default = "defaults::health_timeout")]
+    pub timeout: At<Period>,
+    /// So many failures in a row are a fault.
+    #[serde(default = "defaults::health_failures")]
+    pub failures: At<u32>,
+}
+
+/// A file that the service writes again and again while it is well.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    pub path: At<AbsPath>,
+    pub max_age: At<Period>,
+}
+
+/// A configuration file and its known-good copy.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    pub path: At<AbsPath>,
+    pub known_good: At<AbsPath>,
+}
+
+/// A process that should run. One of `pidfile` and `command` says which it is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    pub name: At<Word>,
+    #[serde(default)]
+    pub pidfile: Option<At<AbsPath>>,
+    /// The first words of its command line, exactly.
+    #[serde(default)]
+    pub command: Vec<At<String>>,
+    #[serde(default = "defaults::process_for", rename = "for")]
+    pub tolerance: At<Period>,
+}
+
+/// A program of the administrator's that looks whether something is well. The runner runs it too, to verify.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    pub name: At<Word>,
+    /// Absolute path of the program and its arguments; no shell reads them.
+    pub argv: Vec<At<String>>,
+    #[serde(default = "defaults::check_every")]
+    pub every: At<Period>,
+    #[serde(default = "defaults::check_timeout")]
+    pub timeout: At<Period>,
+    #[serde(default = "defaults::zero", rename = "for")]
+    pub tolerance: At<Period>,
+    /// So many failures within a time are a fault, in place of `for`.
+    #[serde(default)]
+    pub failures: Option<Within>,
+    #[serde(default = "defaults::warning")]
+    pub severity: At<Severity>,
+    /// The service that it speaks of, for playbooks.
+    #[serde(default)]
+    pub unit: Option<At<UnitName>>,
+    /// Files and folders a change of which runs it at once.
+    #[serde(default)]
+    pub files: Vec<At<AbsPath>>,
+    #[serde(default)]
+    pub config: Vec<ConfigFile>,
+}
+
+/// So many times within a time.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Within {
+    pub count: At<u32>,
+    pub within: At<Period>,
+}
+
+/// Log files and what to notice in them.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub name: At<Word>,
+    /// Files; in the last part of a path `*`, `?` and `[…]` are a pattern.
+    pub paths: Vec<At<AbsPath>>,
+    pub rules: Vec<LogRule>,
+}
+
+/// One thing to notice in a log.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogRule {
+    pub name: At<Word>,
+    /// Whatever a stranger can write into a line he can also write to look like something else: anchor the pattern
+    /// at the end that he does not control. For sshd that is the last ` from IP port N ssh2$`.
+    pub pattern: At<Pattern>,
+    /// Named groups of the pattern and the type that each must be, in full, to be taken.
+    #[serde(default)]
+    pub captures: BTreeMap<Word, At<ValueType>>,
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    #[serde(default = "defaults::warning")]
+    pub severity: At<Severity>,
+    /// So long after the last match the condition is over; by default the rate's `within`, or ten minutes.
+    #[serde(default)]
+    pub quiet: Option<At<Period>>,
+}
+
+/// So many matches within a time, counted by the value of a capture.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    pub count: At<u32>,
+    pub within: At<Period>,
+    #[serde(default)]
+    pub by: Option<At<Word>>,
+}
+
+/// What to watch of file systems.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filesystems {
+    /// `all` (local, writable, not of the kernel's own), `none`, or a list of mount points.
+    pub watch: Watch,
+    /// Longest time between two looks; it shrinks as the time to full does.
+    pub every: At<Period>,
+    /// Used share from which a file system is full.
+    pub used_percent: At<u8>,
+    pub inodes_percent: At<u8>,
+    /// Used share below which it is well again.
+    pub clear_percent: At<u8>,
+    /// Full also counts what will be full within this time at the present rate.
+    pub full_within: At<Period>,
+    pub mounts: BTreeMap<AbsPath, Mount>,
+}
+
+/// What is known of one mount point. Limits that it does not state are the general ones.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mount {
+    pub used_percent: Option<At<u8>>,
+    pub inodes_percent: Option<At<u8>>,
+    pub clear_percent: Option<At<u8>>,
+    pub full_within: Option<At<Period>>,
+    /// Files that may be taken away when space is short.
+    pub reclaim: Option<Reclaim>,
+    /// Live logs that may be emptied when space is short.
+    pub logs: Option<LiveLogs>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reclaim {
+    pub directory: At<AbsPath>,
+    pub pattern: At<Glob>,
+    /// So many of the newest are kept.
+    #[serde(default = "defaults::keep_newest")]
+    pub keep_newest: At<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiveLogs {
+    pub directory: At<AbsPath>,
+    pub pattern: At<Glob>,
+    /// The service that writes them.
+    pub unit: At<UnitName>,
+}
+
+impl super::at::Leaf for Expect {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "active" => Ok(Self::Active),
+            "any" => Ok(Self::Any),
+            _ => Err(format!("{text:?} is not one of active, any")),
+        }
+    }
+    fn placeholder() -> Self {
+        Self::Any
+    }
+}
+
+/// Values of settings that are not written.
+mod defaults {
+    use super::*;
+    pub(super) fn zero() -> At<Period> {
+        At::of(Period::secs(0))
+    }
+    pub(super) fn process_for() -> At<Period> {
+        At::of(Period::secs(1))
+    }
+    pub(super) fn warning() -> At<Severity> {
+        At::of(Severity::Warning)
+    }
+    pub(super) fn health_every() -> At<Period> {
+        At::of(Period::secs(5))
+    }
+    pub(super) fn health_timeout() -> At<Period> {
+        At::of(Period::secs(3))
+    }
+    pub(super) fn health_failures() -> At<u32> {
+        At::of(2)
+    }
+    pub(super) fn check_every() -> At<Period> {
+        At::of(Period::secs(60))
+    }
+    pub(super) fn check_timeout() -> At<Period> {
+        At::of(Period::secs(10))
+    }
+    pub(super) fn keep_newest() -> At<u32> {
+        At::of(1)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let path = |text: &str| At::of(AbsPath::new(text).expect("the default paths are in normal form"));
+        Self {
+            server: None,
+            host: At::of(super::hostname()),
+            state_dir: path("/var/lib/sopwith"),
+            runtime_dir: path("/run/sopwith"),
+            declarations_dir: path("/etc/sopwith/host.d"),
+            allowed_signers: path("/etc/sopwith/allowed_signers"),
+            metrics_listen: At::of(SocketAddr::from((Ipv4Addr::LOCALHOST, 9631))),
+            stop_file: path("/var/lib/sopwith/stop"),
+            runner: Runner::default(),
+            units: Units::default(),
+            processes: Vec::new(),
+            checks: Vec::new(),
+            logs: Vec::new(),
+            filesystems: Filesystems::default(),
+        }
+    }
+}
+
+impl Default for Runner {
+    fn default() -> Self {
+        Self { automatic_tries_per_day: At::of(2), demand_signatures: At::of(false) }
+    }
+}
+
+impl Default for Failed {
+    fn default() -> Self {
+        Self { watch: Watch::All, ignore: Vec::new(), tolerance: defaults::zero() }
+    }
+}
+
+impl Default for Flapping {
+    fn default() -> Self {
+        Self { times: At::of(3), within: At::of(Period::secs(600)) }
+    }
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            expect: At::of(Expect::Any),
+            tolerance: At::of(Period::secs(2)),
+            health: None,
+            heartbeat: None,
+            config: Vec::new(),
+            pidfile: None,
+        }
+    }
+}
+
+impl Default for Filesystems {
+    fn default() -> Self {
+        Self {
+            watch: Watch::All,
+            every: At::of(Period::secs(10)),
+            used_percent: At::of(90),
+            inodes_percent: At::of(90),
+            clear_percent: At::of(80),
+            full_within: At::of(Period::secs(3600)),
+            mounts: BTreeMap::new(),
+        }
+    }
+}
+
+/// Limits of one mount point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub used_percent: u8,
+    pub inodes_percent: u8,
+    pub clear_percent: u8,
+    pub full_within: Period,
+}
+
+impl Filesystems {
+    /// Returns the limits of a mount point: its own, else the general ones.
+    pub fn limits_of(&self, mount: &AbsPath) -> Limits {
+        let own = self.mounts.get(mount);
+        let pick = |of: fn(&Mount) -> &Option<At<u8>>, general: &At<u8>| {
+            own.and_then(|m| of(m).as_ref()).map_or(**general, |at| **at)
+        };
+        Limits {
+            used_percent: pick(|m| &m.used_percent, &self.used_percent),
+            inodes_percent: pick(|m| &m.inodes_percent, &self.inodes_percent),
+            clear_percent: pick(|m| &m.clear_percent, &self.clear_percent),
+            full_within: own.and_then(|m| m.full_within.as_ref()).map_or(*self.full_within, |at| **at),
+        }
+    }
+}
