@@ -46,8 +46,9 @@ pub enum Action {
     #[serde(rename = "file.rotate")]
     FileRotate { path: AbsPath, keep: u32 },
     /// Moves files of `directory` (not below it) whose names match the glob `pattern` to quarantine, but for
-    /// the newest `keep_newest` of each group (names up to the last `group_until` character, all one group if
-    /// none is given) and those changed within `min_age_s` seconds.
+    /// the newest `keep_newest` of each group, those changed within `min_age_s` seconds and those that a process
+    /// holds open for writing. A group are the names that are the same up to their last `group_until` character,
+    /// or in their first `group_parts` parts between dots; all are one group where neither is given.
     #[serde(rename = "file.prune")]
     FilePrune {
         directory: AbsPath,
@@ -55,6 +56,8 @@ pub enum Action {
         keep_newest: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group_until: Option<char>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group_parts: Option<u32>,
         #[serde(default)]
         min_age_s: u64,
     },
@@ -168,6 +171,12 @@ impl Action {
             Self::FileWrite { content, .. } if content.len() > WRITE_BYTES_MAX => {
                 Some(format!("content of {} bytes, at most {WRITE_BYTES_MAX}", content.len()))
             }
+            Self::FilePrune { group_until: Some(_), group_parts: Some(_), .. } => {
+                Some("group_until and group_parts are two ways to group: give one".into())
+            }
+            Self::FilePrune { group_parts: Some(parts), .. } if !(1..=16).contains(parts) => {
+                Some(format!("group_parts is {parts}, must be 1 to 16"))
+            }
             Self::FileRotate { keep, .. } if !(1..=99).contains(keep) => {
                 Some(format!("keep is {keep}, must be 1 to 99"))
             }
@@ -206,8 +215,10 @@ impl Action {
             }
             Self::FileTruncate { path } => format!("Empty {path}, keeping a copy where it fits"),
             Self::FileRotate { path, keep } => format!("Rotate {path}, keeping {keep} old files"),
-            Self::FilePrune { directory, pattern, keep_newest, .. } => {
-                format!("Move {pattern} in {directory} to quarantine, but for the newest {keep_newest}")
+            Self::FilePrune { directory, pattern, keep_newest, group_until, group_parts, .. } => {
+                let grouped = group_until.is_some() || group_parts.is_some();
+                let each = if grouped { " of each group" } else { "" };
+                format!("Move {pattern} in {directory} to quarantine, but for the newest {keep_newest}{each}")
             }
             Self::FileQuarantine { path } => format!("Move {path} to quarantine"),
             Self::FileRestore { path, from } => format!("Restore {path} from {from}"),

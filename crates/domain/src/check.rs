@@ -2,6 +2,7 @@
 
 use crate::value::{AbsPath, ProcessRef, UnitName, Url, Word};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// What can be asked. The tag is the name that playbooks use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,6 +41,10 @@ pub enum Check {
     ProcessGone { process: ProcessRef },
     #[serde(rename = "process.present")]
     ProcessPresent { process: ProcessRef },
+    /// The address is that of one other machine: not loopback, unspecified, multicast, broadcast or link-local,
+    /// none of the host's own, and not the one by which it reaches the server.
+    #[serde(rename = "address.foreign")]
+    AddressForeign { ip: IpAddr },
     /// A check that the host's own administrator defined, by its name in the agent's configuration.
     #[serde(rename = "check.passes")]
     CheckPasses { name: Word },
@@ -65,6 +70,7 @@ impl Check {
             Self::PidfileStale { .. } => "pidfile.stale",
             Self::ProcessGone { .. } => "process.gone",
             Self::ProcessPresent { .. } => "process.present",
+            Self::AddressForeign { .. } => "address.foreign",
             Self::CheckPasses { .. } => "check.passes",
             Self::CommandOk { .. } => "command.ok",
         }
@@ -112,6 +118,9 @@ impl Check {
             Self::PidfileStale { path, unit } => format!("{path} names no living process of {unit}"),
             Self::ProcessGone { process } => format!("process {} is gone", process.pid),
             Self::ProcessPresent { process } => format!("process {} is still the same one", process.pid),
+            Self::AddressForeign { ip } => {
+                format!("{ip} is another machine's address, neither this host's nor the server's")
+            }
             Self::CheckPasses { name } => format!("the host's check {name} passes"),
             Self::CommandOk { argv } => format!("{} exits with 0", argv.join(" ")),
         }

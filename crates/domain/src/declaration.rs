@@ -81,6 +81,7 @@ pub enum Forbidden {
     Maintenance { id: Word, by: String, reason: String, until: Timestamp },
     Hold { by: String, reason: String, until: Option<Timestamp> },
     BrokenDeclarations { file: String },
+    Allowed { ip: IpAddr, note: String },
 }
 
 impl std::fmt::Display for Forbidden {
@@ -93,6 +94,7 @@ impl std::fmt::Display for Forbidden {
             Self::Hold { by, reason, until: Some(until) } => {
                 write!(f, "hold by {by} until {until}: {reason}")
             }
+            Self::Allowed { ip, note } => write!(f, "the host's administrator allows {ip}: {note}"),
             Self::BrokenDeclarations { file } => {
                 write!(f, "the host's own declarations cannot be read, so nothing runs there: {file}")
             }
@@ -124,6 +126,13 @@ impl Declarations {
                 if until.is_none_or(|until| now < until) && touches(scope) =>
             {
                 Some(Forbidden::Hold { by: by.clone(), reason: reason.clone(), until: *until })
+            }
+            Declaration::Allow { ip: Some(ip), note, .. }
+                if subjects.iter().any(
+                    |s| matches!(s, Subject::Address(other) if other.to_canonical() == ip.to_canonical()),
+                ) =>
+            {
+                Some(Forbidden::Allowed { ip: *ip, note: note.clone() })
             }
             _ => None,
         })

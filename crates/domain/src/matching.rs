@@ -4,6 +4,7 @@
 use crate::ids::PlaybookId;
 use crate::playbook::{Answers, Playbook, Risk};
 use crate::signal::Signal;
+use crate::value::Value;
 use serde::{Deserialize, Serialize};
 
 /// One reason for or against a playbook.
@@ -78,6 +79,22 @@ fn weigh_answer(playbook: &Playbook, answers: &Answers, signal: &Signal) -> Cand
     for field in &answers.lacks {
         let there = signal.fields.contains_key(field);
         weigh(!there, format!("the signal {} {field}", if there { "carries" } else { "does not carry" }));
+    }
+    let number = |field| match signal.fields.get(field) {
+        Some(Value::Integer(number)) => Some(*number),
+        _ => None,
+    };
+    for (field, least) in &answers.at_least {
+        match number(field) {
+            Some(n) => weigh(n >= *least, format!("{field} is {n}, at least {least} is asked for")),
+            None => weigh(false, format!("the signal gives no number for {field}")),
+        }
+    }
+    for (field, most) in &answers.at_most {
+        match number(field) {
+            Some(n) => weigh(n <= *most, format!("{field} is {n}, at most {most} is asked for")),
+            None => weigh(true, format!("the signal gives no number for {field}")),
+        }
     }
     match crate::plan::parameters(playbook, signal) {
         Ok(_) => {}

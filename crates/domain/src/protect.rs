@@ -4,7 +4,7 @@
 use crate::action::Action;
 use crate::mutant::{self, Mutant};
 use crate::signal::Subject;
-use crate::value::{AbsPath, UnitName};
+use crate::value::{AbsPath, UnitName, one_other_machine};
 
 const PROTECTED_UNITS: [&str; 12] = [
     "dbus.service",
@@ -62,7 +62,8 @@ pub fn refuse(action: &Action) -> Option<String> {
             Subject::Unit(unit) => unit_protected(unit),
             Subject::Path(path) | Subject::Mount(path) => path_protected(path),
             Subject::Process(pid) => pid.as_str() == "1",
-            Subject::Host | Subject::Address(_) | Subject::Check(_) => false,
+            Subject::Address(ip) => !one_other_machine(*ip),
+            Subject::Host | Subject::Check(_) => false,
         };
         protected.then(|| {
             format!("{} would touch {subject}, which no plan may: it belongs to Sopwith or keeps the host reachable", action.name())

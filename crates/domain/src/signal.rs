@@ -149,9 +149,15 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Returns what makes repeats of this signal one incident: host, rule and subject.
+    /// Returns what makes repeats of this signal one incident: host, concern and subject. The concern is the rule,
+    /// but the ways in which a unit is down are one: undoing a start turns `failed` into `inactive`, and that must
+    /// neither close the incident nor grant fresh tries.
     pub fn fingerprint(&self) -> Digest {
-        Digest::of_json("sopwith-fingerprint-v1", &(&self.host, &self.rule, &self.subject))
+        let concern = match self.kind.as_str() {
+            "unit.failed" | "unit.inactive" | "unit.unhealthy" => "unit-state",
+            _ => self.rule.as_str(),
+        };
+        Digest::of_json("sopwith-fingerprint-v1", &(&self.host, concern, &self.subject))
     }
 
     /// Says which bound the signal breaks, if any.

@@ -52,6 +52,77 @@ checked_text!(
         && !t.starts_with('-')
 );
 
+/// A range of addresses: `10.0.0.0/8`, `fe80::/10`. An IPv4 address in IPv6 clothing is the IPv4 address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Says whether the address lies in the range.
+    pub fn covers(&self, ip: IpAddr) -> bool {
+        match (self.address, ip.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(ip)) => {
+                (network.to_bits() ^ ip.to_bits()).checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(ip)) => {
+                (network.to_bits() ^ ip.to_bits()).checked_shr(128 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let wrong = || InvalidName::new("network", text, "an address and a prefix length, as in 10.0.0.0/8");
+        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        if prefix > longest {
+            return Err(wrong());
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> String {
+        network.to_string()
+    }
+}
+
+/// Says whether an address can be that of one other machine: neither loopback nor unspecified, multicast,
+/// broadcast or link-local.
+pub fn one_other_machine(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.octets()[0] != 0
+                && !(v4.is_loopback() || v4.is_multicast() || v4.is_broadcast() || v4.is_link_local())
+        }
+        IpAddr::V6(v6) => {
+            !(v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local())
+        }
+    }
+}
+
 impl AbsPath {
     /// Says whether `other` is this path or lies below it.
     pub fn covers(&self, other: &AbsPath) -> bool {
@@ -109,7 +180,9 @@ impl ValueType {
             Self::Word => Value::Word(Word::new(text)?),
             Self::Glob => Value::Glob(Glob::new(text)?),
             Self::Ip => Value::Ip(
-                text.parse().map_err(|_| InvalidName::new("address", text, "an IPv4 or IPv6 address"))?,
+                text.parse::<IpAddr>()
+                    .map_err(|_| InvalidName::new("address", text, "an IPv4 or IPv6 address"))?
+                    .to_canonical(),
             ),
             Self::Integer => {
                 Value::Integer(text.parse().map_err(|_| InvalidName::new("number", text, "a whole number"))?)

@@ -10,7 +10,7 @@ pub use template::{CheckTemplate, StepTemplate, Unresolved};
 
 use crate::ids::{Digest, InvalidName, PlaybookId};
 use crate::signal::SignalKind;
-use crate::value::{AbsPath, Value, ValueType, Word};
+use crate::value::{AbsPath, Network, Value, ValueType, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -49,6 +49,12 @@ pub struct Answers {
     /// Fields that must not be there.
     #[serde(default)]
     pub lacks: Vec<Word>,
+    /// Whole-number fields that must not be below a bound; a field that is not there holds no bound.
+    #[serde(default)]
+    pub at_least: BTreeMap<Word, i64>,
+    /// Whole-number fields that must not be above a bound; a field that is not there breaks none.
+    #[serde(default)]
+    pub at_most: BTreeMap<Word, i64>,
     /// Among playbooks that match, the highest wins; a tie is nobody's and goes to a person.
     #[serde(default)]
     pub priority: i64,
@@ -75,6 +81,9 @@ pub struct Parameter {
     /// Folders of which a path must lie in one.
     #[serde(default)]
     pub within: Vec<AbsPath>,
+    /// Ranges of which an address must lie in none.
+    #[serde(default)]
+    pub not_in: Vec<Network>,
     #[serde(default)]
     pub one_of: Vec<String>,
     #[serde(default)]
@@ -99,6 +108,11 @@ impl Parameter {
         {
             let folders: Vec<_> = self.within.iter().map(AbsPath::as_str).collect();
             return Some(format!("{path} lies in none of {}", folders.join(", ")));
+        }
+        if let Value::Ip(ip) = value
+            && let Some(network) = self.not_in.iter().find(|network| network.covers(*ip))
+        {
+            return Some(format!("{ip} lies in {network}"));
         }
         (!self.one_of.is_empty() && !self.one_of.contains(&value.to_string()))
             .then(|| format!("{value} is none of {}", self.one_of.join(", ")))

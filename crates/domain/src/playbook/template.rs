@@ -4,6 +4,7 @@
 use super::Playbook;
 use crate::action::{Action, Undo};
 use crate::check::Check;
+use crate::signal::Subject;
 use crate::value::{Value, Word};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -47,11 +48,7 @@ fn fill(json: &Json, playbook: &Playbook, values: &Values, in_list: bool) -> Res
     Ok(match json {
         Json::String(text) => match text.strip_prefix('$') {
             Some(name) => {
-                let word = Word::new(name).map_err(|_| Unresolved::Unknown(name.into()))?;
-                if !playbook.parameters.contains_key(&word) {
-                    return Err(Unresolved::Unknown(name.into()));
-                }
-                let value = values.get(&word).ok_or(Unresolved::NoValue(word))?;
+                let value = value(name, playbook, values)?;
                 if in_list { list_argument(value)? } else { value.to_json() }
             }
             None => json.clone(),
@@ -82,9 +79,35 @@ fn build<T: serde::de::DeserializeOwned>(
     let mut object = Map::new();
     object.insert(tag.into(), Json::String(name.into()));
     for (key, json) in with {
-        object.insert(key.clone(), fill(json, playbook, values, false)?);
+        let filled = match json {
+            Json::Array(subjects) if key == "touches" => {
+                Json::Array(subjects.iter().map(|s| subject(s, playbook, values)).collect::<Result<_, _>>()?)
+            }
+            _ => fill(json, playbook, values, false)?,
+        };
+        object.insert(key.clone(), filled);
     }
     serde_json::from_value(Json::Object(object)).map_err(|e| Unresolved::Wrong(format!("{name}: {e}")))
+}
+
+/// Returns one subject of a `touches` list; what kind of subject a parameter is follows from its type.
+fn subject(json: &Json, playbook: &Playbook, values: &Values) -> Result<Json, Unresolved> {
+    let Some(name) = json.as_str().and_then(|text| text.strip_prefix('$')) else { return Ok(json.clone()) };
+    let subject = match value(name, playbook, values)? {
+        Value::Unit(unit) => Subject::Unit(unit.clone()),
+        Value::Path(path) => Subject::Path(path.clone()),
+        Value::Ip(ip) => Subject::Address(*ip),
+        other => return Err(Unresolved::Wrong(format!("touches: {other} is no unit, path or address"))),
+    };
+    Ok(Json::String(subject.to_string()))
+}
+
+fn value<'a>(name: &str, playbook: &Playbook, values: &'a Values) -> Result<&'a Value, Unresolved> {
+    let word = Word::new(name).map_err(|_| Unresolved::Unknown(name.into()))?;
+    if !playbook.parameters.contains_key(&word) {
+        return Err(Unresolved::Unknown(name.into()));
+    }
+    values.get(&word).ok_or(Unresolved::NoValue(word))
 }
 
 impl CheckTemplate {
