@@ -36,6 +36,9 @@ use sopwith_domain::run::{End, What};
 use sopwith_domain::signal::Evidence;
 use std::collections::BTreeMap;
 
+/// Name of the server's journal stream, part of every hash of an [`AuditEntry`].
+pub const LEDGER_STREAM: &str = "ledger";
+
 /// An error for machines and people (RFC 9457). `kind` ends in the stable code, as in `/problems/plan-changed`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Problem {
