@@ -1,0 +1,70 @@
+//! The stop switch for everything.
+
+use crate::client::{self, Client};
+use crate::failure::Failure;
+use crate::ui::Ui;
+use clap::Args;
+use reqwest::Method;
+use sopwith_protocol::api;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sopwith stop --reason \"storage is being moved\"")]
+pub struct Stop {
+    /// Why; everybody sees it.
+    #[arg(long)]
+    reason: String,
+    /// Does not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Resume {
+    /// Why it is safe again.
+    #[arg(long)]
+    reason: String,
+    /// Does not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Stops all automation.
+pub async fn stop(args: Stop, client: &Client, ui: &Ui) -> Result<(), Failure> {
+    ui.say(
+        "This stops all automation on all hosts: no step starts any more, within seconds where a\n\
+         host is reachable and within a minute elsewhere. A step that is under way ends.\n\
+         Faults are still seen and shown. It holds until `sopwith resume`.",
+    )?;
+    ui.confirm("Stop all automation?", args.yes)?;
+    post("/stop", args.reason, client, ui).await
+}
+
+/// Ends the stop.
+pub async fn resume(args: Resume, client: &Client, ui: &Ui) -> Result<(), Failure> {
+    let now: api::Automation = client.get("/automation").await?.view;
+    ui.say(&format!(
+        "Automation is {}.\nThis lets approved plans start again on all hosts.",
+        sentence(&now, ui)
+    ))?;
+    ui.confirm("Resume automation?", args.yes)?;
+    post("/resume", args.reason, client, ui).await
+}
+
+async fn post(path: &str, reason: String, client: &Client, ui: &Ui) -> Result<(), Failure> {
+    let body = api::WithReason { reason };
+    let raw = client.send(Method::POST, path, Some(&body), None).await?;
+    let state: api::Automation = client::view(&raw)?;
+    ui.show(&raw, || format!("Automation is {}.", sentence(&state, ui)))
+}
+
+/// Returns the state of automation in words.
+pub fn sentence(state: &api::Automation, ui: &Ui) -> String {
+    if !state.stopped {
+        return "on".into();
+    }
+    let by = state.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+    let since =
+        state.since.as_ref().map_or_else(String::new, |at| format!(", {}", crate::words::ago(at, ui.now)));
+    let reason = state.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("stopped{by}{since}{reason}")
+}
