@@ -5,6 +5,7 @@ use crate::ui::{Tone, Ui};
 use crate::words;
 use serde_json::{Map, Value as Json};
 use sopwith_domain::playbook::{Answers, CheckTemplate, Parameter, Playbook, Risk, StepTemplate};
+use sopwith_domain::value::AbsPath;
 
 /// Returns the risk in words.
 pub fn risk(playbook: &Playbook) -> &'static str {
@@ -125,7 +126,7 @@ fn parameter(parameter: &Parameter) -> String {
         }
     }
     if !parameter.within.is_empty() {
-        let folders: Vec<&str> = parameter.within.iter().map(|p| p.as_str()).collect();
+        let folders: Vec<&str> = parameter.within.iter().map(AbsPath::as_str).collect();
         parts.push(format!("within {}", folders.join(", ")));
     }
     if !parameter.one_of.is_empty() {
