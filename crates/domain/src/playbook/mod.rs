@@ -146,6 +146,8 @@ pub struct Playbook {
     pub preconditions: Vec<String>,
     pub cautions: Vec<String>,
     pub risk: Risk,
+    /// Why it has this class.
+    pub risk_because: String,
     pub answers: Vec<Answers>,
     pub parameters: BTreeMap<Word, Parameter>,
     pub steps: Vec<StepTemplate>,

@@ -27,12 +27,16 @@ struct RawPlaybook {
     #[serde(default)]
     cautions: Vec<String>,
     risk: Risk,
+    #[serde(default)]
+    risk_because: String,
     answers: Vec<Spanned<Answers>>,
     #[serde(default)]
     parameters: BTreeMap<String, Spanned<Parameter>>,
     steps: Spanned<Vec<Spanned<RawStep>>>,
-    verify: Spanned<Vec<Spanned<RawCheck>>>,
-    soak_s: Spanned<u64>,
+    #[serde(default)]
+    verify: Option<Spanned<Vec<Spanned<RawCheck>>>>,
+    #[serde(default)]
+    soak_s: Option<Spanned<u64>>,
     #[serde(default)]
     limits: Limits,
     escalation: String,
@@ -105,11 +109,13 @@ fn assemble(text: &str, raw: RawPlaybook, findings: &mut Findings) -> Option<Pla
     if raw.version.value == 0 {
         findings.at(&raw.version, "versions begin at 1");
     }
-    if raw.soak_s.value > SOAK_S_MAX {
-        findings.at(&raw.soak_s, format!("soak_s is {}, at most {SOAK_S_MAX}", raw.soak_s.value));
+    let soak_s = raw.soak_s.as_ref().map_or(0, |soak| soak.value);
+    if let Some(soak) = raw.soak_s.filter(|soak| soak.value > SOAK_S_MAX) {
+        findings.at(&soak, format!("soak_s is {}, at most {SOAK_S_MAX}", soak.value));
     }
-    if raw.verify.value.is_empty() {
-        findings.at(&raw.verify, "verify is empty: without a check nobody knows that the fix worked");
+    let verify = raw.verify.map(|verify| verify.value).unwrap_or_default();
+    if verify.is_empty() && raw.risk != Risk::Never {
+        findings.at(&raw.steps, "verify is empty: without a check nobody knows that the fix worked");
     }
     if raw.steps.value.len() > STEPS_MAX {
         findings.at(&raw.steps, format!("{} steps, at most {STEPS_MAX}", raw.steps.value.len()));
@@ -128,15 +134,16 @@ fn assemble(text: &str, raw: RawPlaybook, findings: &mut Findings) -> Option<Pla
         preconditions: raw.preconditions,
         cautions: raw.cautions,
         risk: raw.risk,
+        risk_because: raw.risk_because,
         answers: raw.answers.into_iter().map(|a| a.value).collect(),
         parameters,
         steps: Vec::new(),
         verify: Vec::new(),
-        soak_ms: i64::try_from(raw.soak_s.value).unwrap_or(0) * crate::time::SECOND_MS,
+        soak_ms: i64::try_from(soak_s).unwrap_or(0) * crate::time::SECOND_MS,
         limits: raw.limits,
         escalation: raw.escalation,
     };
-    steps_and_checks(&mut playbook, raw.steps.value, raw.verify.value, findings);
+    steps_and_checks(&mut playbook, raw.steps.value, verify, findings);
     Some(playbook)
 }
 
