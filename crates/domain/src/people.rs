@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Who the server itself is in the journal, for instance when it installs signed documents from its own folder. No
+/// operator can have this name.
+pub const SERVER_ACCOUNT: &str = "sopwith";
+
 /// A role; each may do what those before it may.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
