@@ -41,7 +41,9 @@ impl Default for Config {
 pub enum ConfigError {
     #[error("failed to read the configuration {path}: {error}")]
     Read { path: PathBuf, error: std::io::Error },
-    #[error("failed to read the configuration {path}: it has {bytes} bytes, at most {CONFIG_BYTES_MAX} are read")]
+    #[error(
+        "failed to read the configuration {path}: it has {bytes} bytes, at most {CONFIG_BYTES_MAX} are read"
+    )]
     TooLong { path: PathBuf, bytes: u64 },
     #[error("failed to understand the configuration: {0}")]
     Parse(String),
@@ -86,7 +88,9 @@ impl Config {
             ));
         }
         if self.names.is_empty() {
-            return invalid("names is empty: say under which names or addresses agents reach this server".into());
+            return invalid(
+                "names is empty: say under which names or addresses agents reach this server".into(),
+            );
         }
         if !self.data_dir.is_absolute() {
             return invalid(format!("data_dir {} is not an absolute path", self.data_dir.display()));

@@ -4,9 +4,23 @@
 //! into commands for it and reads what it published. The server opens no connection to a host, and decides nothing
 //! that the domain crate does not decide.
 
+pub mod api;
 pub mod app;
+pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod documents;
+pub mod exchange;
+pub mod guard;
+pub mod idempotency;
+pub mod input;
+pub mod keys;
 pub mod ledger;
+pub mod pages;
+pub mod presence;
+pub mod problem;
 pub mod readers;
+pub mod routes;
+pub mod signers;
+pub mod telemetry;
 pub mod views;

@@ -1,6 +1,7 @@
 //! Opens the ledger's database: tables, chain check and fold of the whole journal in one pass.
 //! A journal that is not exactly what was written is not used.
 
+use super::index::Index;
 use super::projection::Touched;
 use super::schema;
 use rusqlite::Connection;
@@ -40,6 +41,7 @@ pub enum BootError {
 pub(super) struct Booted {
     pub connection: Connection,
     pub state: State,
+    pub index: Index,
     pub head: Head,
     pub last_event: Timestamp,
 }
@@ -48,13 +50,15 @@ pub(super) struct Booted {
 pub(super) fn open(database: &Path) -> Result<Booted, BootError> {
     let connection = open_tables(database)?;
     let mut state = State::default();
+    let mut index = Index::default();
     let mut last_event = Timestamp(0);
     let head = fold(&connection, |recorded| {
+        index.fold(&recorded.event, &state);
         evolve(&mut state, recorded);
         last_event = last_event.max(recorded.at);
         Ok(())
     })?;
-    Ok(Booted { connection, state, head, last_event })
+    Ok(Booted { connection, state, index, head, last_event })
 }
 
 fn open_tables(database: &Path) -> Result<Connection, BootError> {

@@ -8,12 +8,14 @@
 
 mod boot;
 mod hooks;
+mod index;
 mod news;
 pub mod projection;
 mod schema;
 mod writer;
 
-pub use boot::{BootError, STREAM, rebuild_projections};
+pub use boot::{BootError, STREAM, decode, rebuild_projections};
+pub use index::Index;
 pub use news::{CHANGES_KEPT, News};
 
 use sopwith_domain::command::{Command, Refusal};
@@ -94,6 +96,7 @@ pub enum Failed {
 /// What the ledger shares with its readers.
 pub(crate) struct Shared {
     pub(crate) state: RwLock<State>,
+    pub(crate) index: RwLock<Index>,
     pub(crate) head: watch::Sender<Head>,
     pub(crate) news: News,
     pub(crate) gauges: Gauges,
@@ -106,7 +109,8 @@ pub struct Gauges {
     pub commit_us: std::sync::atomic::AtomicU64,
     pub refusals: std::sync::atomic::AtomicU64,
     pub clock_leaps: std::sync::atomic::AtomicU64,
-    /// The ledger's time, in milliseconds since 1970.
+    /// The ledger's time at its last batch or timer, in milliseconds since 1970, and the boot clock then.
+    pub ticked_boot_ms: std::sync::atomic::AtomicI64,
     pub now_ms: std::sync::atomic::AtomicI64,
     /// Difference of the wall clock while it is not followed, in milliseconds.
     pub clock_leapt_ms: std::sync::atomic::AtomicI64,
@@ -127,6 +131,7 @@ pub fn start(database: &Path) -> Result<(Handle, std::thread::JoinHandle<()>), B
     let booted = boot::open(database)?;
     let shared = Arc::new(Shared {
         state: RwLock::new(booted.state),
+        index: RwLock::new(booted.index),
         head: watch::Sender::new(booted.head),
         news: News::default(),
         gauges: Gauges::default(),
@@ -142,9 +147,17 @@ impl Handle {
         self.shared.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the ledger's time at its last batch or timer.
+    /// Returns the index over all events as of the last commit.
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.shared.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the ledger's time: that of its last batch or timer, carried forward by the boot clock.
     pub fn now(&self) -> Timestamp {
-        Timestamp(self.shared.gauges.now_ms.load(std::sync::atomic::Ordering::Relaxed))
+        let gauges = &self.shared.gauges;
+        let boot_ms = crate::clock::Reading::take().boot_ms;
+        let elapsed = boot_ms - gauges.ticked_boot_ms.load(std::sync::atomic::Ordering::Acquire);
+        Timestamp(gauges.now_ms.load(std::sync::atomic::Ordering::Acquire)).plus(elapsed.max(0))
     }
 
     pub fn head(&self) -> Head {

@@ -125,15 +125,17 @@ fn write_host(to: &Connection, id: &HostId, host: &Host) -> Result<(), rusqlite:
         (false, Some(_)) => "silent",
         (false, None) => "enrolled",
     };
-    to.prepare_cached("INSERT OR REPLACE INTO hosts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
-        id.as_str(),
-        host.epoch.0.to_string(),
-        state,
-        host.enrolled_at.0,
-        sql(host.items_through),
-        sql(host.records_through),
-        sql(host.items_lost),
-    ])?;
+    to.prepare_cached("INSERT OR REPLACE INTO hosts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+        params![
+            id.as_str(),
+            host.epoch.0.to_string(),
+            state,
+            host.enrolled_at.0,
+            sql(host.items_through),
+            sql(host.records_through),
+            sql(host.items_lost),
+        ],
+    )?;
     Ok(())
 }
 

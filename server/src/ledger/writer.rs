@@ -1,6 +1,7 @@
 //! The ledger's thread: takes what waits, decides it all in one transaction, commits, answers.
 
 use super::hooks::Hooks;
+use super::index::Index;
 use super::news::Gathered;
 use super::projection::Touched;
 use super::{Answered, Ask, BootError, EXIT_COMMIT_FAILED, RowsFailed, STREAM, Shared, TurnedAway};
@@ -13,7 +14,7 @@ use sopwith_domain::evolve::evolve;
 use sopwith_domain::state::State;
 use sopwith_domain::time::Timestamp;
 use sopwith_journal::{AppendError, Fatal, Head, sqlite};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -103,7 +104,8 @@ impl Writer {
             gauges.clock_leaps.fetch_add(1, Relaxed);
             tracing::warn!(leapt_ms, now = %tick.now, "the wall clock leapt; decisions go by the boot clock");
         }
-        gauges.now_ms.store(tick.now.0, Relaxed);
+        gauges.ticked_boot_ms.store(reading.boot_ms, Release);
+        gauges.now_ms.store(tick.now.0, Release);
         let apart = reading.wall.since(tick.now);
         gauges.clock_leapt_ms.store(apart, Relaxed);
         tick.now
@@ -111,7 +113,8 @@ impl Writer {
 
     fn take(&mut self, asks: Vec<Ask>, now: Timestamp) -> Result<(), Fallen> {
         let shared = self.shared.clone();
-        if asks.is_empty() && due(&shared.state.read().unwrap_or_else(PoisonError::into_inner), now).is_empty()
+        if asks.is_empty()
+            && due(&shared.state.read().unwrap_or_else(PoisonError::into_inner), now).is_empty()
         {
             return Ok(());
         }
@@ -119,7 +122,8 @@ impl Writer {
         let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
         let began = Instant::now();
         let tx = sqlite::begin(&mut self.connection)?;
-        let mut batch = Batch::new(&mut state, &tx, self.head, now);
+        let mut index = shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = Batch::new(&mut state, &mut index, &tx, self.head, now);
         let mut replies = Vec::with_capacity(asks.len());
         for ask in asks {
             let (reply, answered) = batch.answer(ask)?;
@@ -135,7 +139,7 @@ impl Writer {
         } else {
             drop(tx);
         }
-        drop(state);
+        drop((state, index));
         self.head = head;
         let gauges = &shared.gauges;
         gauges.refusals.fetch_add(refusals, Relaxed);
@@ -158,6 +162,7 @@ impl Writer {
 /// One transaction in the making.
 struct Batch<'a> {
     state: &'a mut State,
+    index: &'a mut Index,
     tx: &'a Transaction<'a>,
     head: Head,
     now: Timestamp,
@@ -168,9 +173,15 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(state: &'a mut State, tx: &'a Transaction<'a>, head: Head, now: Timestamp) -> Self {
+    fn new(
+        state: &'a mut State,
+        index: &'a mut Index,
+        tx: &'a Transaction<'a>,
+        head: Head,
+        now: Timestamp,
+    ) -> Self {
         let (touched, news) = (Touched::default(), Gathered::default());
-        Self { state, tx, head, now, touched, news, refusals: 0, dirty: false }
+        Self { state, index, tx, head, now, touched, news, refusals: 0, dirty: false }
     }
 
     fn answer(&mut self, ask: Ask) -> Result<(oneshot::Sender<Answered>, Answered), Fallen> {
@@ -241,6 +252,7 @@ impl<'a> Batch<'a> {
         self.dirty = true;
         for (seq, event) in (first..).zip(&events) {
             let recorded = Recorded { seq, at: self.now, event: event.clone() };
+            self.index.fold(event, self.state);
             evolve(self.state, &recorded);
             self.touched.add(self.now, event, self.state);
             self.news.add(seq, event, self.state);
