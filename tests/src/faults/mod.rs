@@ -1,1 +1,16 @@
+//! The runner of a fault catalogue: real faults on real hosts, and an honest account of what Sopwith did.
+//!
+//! [`catalogue`] reads any file in the catalogue's format, [`scenario`] says what the runner itself must do for an
+//! entry, [`round`] carries one out, [`judge`] turns what was seen into a row, [`report`] prints the rows.
+//! Nothing here is tuned to one entry: what an operator would configure comes from files beside the tests.
 
+pub mod catalogue;
+pub mod fingerprint;
+pub mod judge;
+pub mod product;
+pub mod report;
+pub mod round;
+pub mod scenario;
+pub mod sop_map;
+mod track;
+mod trial;

@@ -1,0 +1,189 @@
+//! Follows one host's incidents from the injection on and gathers the facts for the judge. Pure.
+
+use std::collections::BTreeSet;
+
+use super::judge::Facts;
+use super::product::{Millis, Phase, PlanSeen, RunSeen, Seen};
+use super::sop_map::SopMap;
+
+/// What is followed on one host.
+#[derive(Debug, Clone)]
+pub(super) struct Track<'a> {
+    map: &'a SopMap,
+    sop: &'a str,
+    /// Incidents that were there before the fault.
+    before: BTreeSet<String>,
+    injected_at: Millis,
+    approved_at: Option<Millis>,
+    pub facts: Facts,
+    latest: Vec<Seen>,
+}
+
+impl<'a> Track<'a> {
+    pub fn new(map: &'a SopMap, sop: &'a str, before: &[Seen]) -> Track<'a> {
+        let before = before.iter().map(|seen| seen.id.clone()).collect();
+        let (facts, latest) = (Facts::default(), Vec::new());
+        Track { map, sop, before, injected_at: 0, approved_at: None, facts, latest }
+    }
+
+    /// Starts the clock: the fault is wholly there.
+    pub fn injected(&mut self, at: Millis) {
+        self.injected_at = at;
+    }
+
+    /// Notes when a person first approved something.
+    pub fn approved(&mut self, at: Millis) {
+        self.approved_at.get_or_insert(at);
+    }
+
+    /// Takes in what the product shows now.
+    pub fn update(&mut self, all: Vec<Seen>) {
+        self.latest = all.into_iter().filter(|seen| !self.before.contains(&seen.id)).collect();
+        let Some(main) = self.main().cloned() else { return };
+        let first = self.latest.iter().map(|seen| seen.opened_at).min().unwrap_or(main.opened_at);
+        self.facts.detected_s = Some(self.seconds(first));
+        self.facts.playbook_answers = main.playbook.as_deref().map(|id| self.map.answers(id, self.sop));
+        self.facts.playbook.clone_from(&main.playbook);
+        self.facts.waited |= self.latest.iter().any(|seen| seen.phase == Phase::AwaitingApproval);
+        self.facts.called |= self.latest.iter().any(|seen| seen.phase == Phase::NeedsPerson);
+        let last = main.runs.last();
+        self.facts.end = last.and_then(|run| run.end.clone());
+        self.facts.recovered_s = last.and_then(|run| run.verified_at).map(|at| self.seconds(at));
+        self.facts.words = main.why_not.clone().unwrap_or_else(|| main.status.clone());
+        self.count_steps();
+    }
+
+    fn count_steps(&mut self) {
+        let starts: Vec<Millis> =
+            self.latest.iter().flat_map(|seen| &seen.runs).flat_map(|run| run.started.clone()).collect();
+        let early =
+            starts.iter().filter(|at| self.approved_at.is_none_or(|approved| **at < approved)).count();
+        self.facts.steps_started = u32::try_from(starts.len()).unwrap_or(u32::MAX);
+        self.facts.steps_before_approval = u32::try_from(early).unwrap_or(u32::MAX);
+    }
+
+    /// Returns the incident that stands for the fault: one whose playbook answers the entry, else one that
+    /// chose any, else the first.
+    pub fn main(&self) -> Option<&Seen> {
+        let answers =
+            |seen: &&Seen| seen.playbook.as_deref().is_some_and(|id| self.map.answers(id, self.sop));
+        let by_age =
+            |candidates: Vec<&'_ Seen>| candidates.into_iter().min_by_key(|seen| seen.opened_at).cloned();
+        let ids = [
+            by_age(self.latest.iter().filter(answers).collect()),
+            by_age(self.latest.iter().filter(|seen| seen.playbook.is_some()).collect()),
+            by_age(self.latest.iter().collect()),
+        ];
+        let id = ids.into_iter().flatten().next()?.id;
+        self.latest.iter().find(|seen| seen.id == id)
+    }
+
+    /// Returns the plan that waits for a person, if its playbook answers the entry.
+    pub fn waiting(&self) -> Option<&PlanSeen> {
+        let main = self.main().filter(|main| main.phase == Phase::AwaitingApproval)?;
+        let right = main.playbook.as_deref().is_some_and(|id| self.map.answers(id, self.sop));
+        main.plan.as_ref().filter(|plan| right && plan.waits)
+    }
+
+    /// Says whether a plan of any incident waits under this digest.
+    pub fn waits_for(&self, digest: &str) -> bool {
+        self.latest
+            .iter()
+            .filter_map(|seen| seen.plan.as_ref())
+            .any(|plan| plan.waits && plan.digest == digest)
+    }
+
+    /// Says whether the last run of the fault's incident has come to its end, and the incident with it.
+    pub fn settled(&self) -> bool {
+        self.main().is_some_and(|main| {
+            let ended = main.runs.last().is_some_and(|run| run.end.is_some());
+            ended && matches!(main.phase, Phase::Watching | Phase::Closed | Phase::NeedsPerson)
+        })
+    }
+
+    /// Says whether some step has started in a run that has not ended.
+    pub fn under_way(&self) -> bool {
+        let begun = |run: &RunSeen| !run.started.is_empty() && run.end.is_none();
+        self.latest.iter().flat_map(|seen| &seen.runs).any(begun)
+    }
+
+    /// Seconds from the injection; what was seen while it still went on counts as none.
+    fn seconds(&self, at: Millis) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "differences of minutes, in milliseconds")]
+        let seconds = (at - self.injected_at) as f64 / 1000.0;
+        seconds.max(0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::product::EndSeen;
+
+    fn seen(id: &str, opened_at: Millis, playbook: Option<&str>) -> Seen {
+        Seen { id: id.into(), opened_at, playbook: playbook.map(str::to_owned), ..Seen::default() }
+    }
+
+    fn map() -> SopMap {
+        SopMap::parse("SOP-X: [right]").expect("valid")
+    }
+
+    #[test]
+    fn the_incident_with_the_right_playbook_stands_for_the_fault() {
+        let map = map();
+        let cases = [
+            (vec![], None),
+            (vec![seen("old", 1, Some("right"))], None),
+            (vec![seen("a", 5, None), seen("b", 4, None)], Some("b")),
+            (vec![seen("a", 5, None), seen("b", 6, Some("other"))], Some("b")),
+            (vec![seen("b", 6, Some("other")), seen("c", 9, Some("right"))], Some("c")),
+        ];
+        for (all, expected) in cases {
+            let mut track = Track::new(&map, "SOP-X", &[seen("old", 1, None)]);
+            track.update(all);
+            assert_eq!(track.main().map(|seen| seen.id.as_str()), expected);
+        }
+    }
+
+    #[test]
+    fn time_counts_from_the_injection_and_steps_from_the_approval() {
+        let map = map();
+        let mut track = Track::new(&map, "SOP-X", &[]);
+        track.injected(10_000);
+        let run = RunSeen {
+            digest: "d".into(),
+            started: vec![12_000, 13_000],
+            verified_at: Some(13_500),
+            end: Some(EndSeen::Resolved),
+        };
+        let mut one = seen("a", 10_250, Some("right"));
+        one.runs = vec![run];
+        one.phase = Phase::Watching;
+        track.update(vec![one.clone()]);
+        assert_eq!((track.facts.detected_s, track.facts.recovered_s), (Some(0.25), Some(3.5)));
+        assert_eq!((track.facts.steps_started, track.facts.steps_before_approval), (2, 2));
+        track.approved(12_500);
+        track.approved(99_000);
+        track.update(vec![one]);
+        assert_eq!(track.facts.steps_before_approval, 1);
+        assert!(track.settled() && !track.under_way());
+    }
+
+    #[test]
+    fn only_a_plan_of_the_right_playbook_is_for_the_harness_to_approve() {
+        let map = map();
+        for (playbook, waits, phase, expected) in [
+            ("right", true, Phase::AwaitingApproval, true),
+            ("right", false, Phase::AwaitingApproval, false),
+            ("right", true, Phase::Running, false),
+            ("other", true, Phase::AwaitingApproval, false),
+        ] {
+            let mut one = seen("a", 1, Some(playbook));
+            one.phase = phase;
+            one.plan = Some(PlanSeen { digest: "d".into(), waits, decisions: 0 });
+            let mut track = Track::new(&map, "SOP-X", &[]);
+            track.update(vec![one]);
+            assert_eq!(track.waiting().is_some(), expected, "{playbook} {waits} {phase:?}");
+        }
+    }
+}
