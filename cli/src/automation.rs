@@ -31,8 +31,8 @@ pub struct Resume {
 /// Stops all automation.
 pub async fn stop(args: Stop, client: &Client, ui: &Ui) -> Result<(), Failure> {
     ui.say(
-        "This stops all automation on all hosts: no step starts any more, within seconds where a\n\
-         host is reachable and within a minute elsewhere. A step that is under way ends.\n\
+        "This stops all automation on all hosts: no step starts any more, at once where a host is\n\
+         connected and within a minute elsewhere. Runs that have begun are undone.\n\
          Faults are still seen and shown. It holds until `sopwith resume`.",
     )?;
     ui.confirm("Stop all automation?", args.yes)?;

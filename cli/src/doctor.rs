@@ -202,7 +202,7 @@ fn incidents_line(open: Result<crate::client::Answer<Vec<api::IncidentSummary>>,
         (open, waiting) => line(
             "incidents",
             Verdict::Warn,
-            format!("{open} open, {waiting} wait for a person"),
+            format!("{open} open, {waiting} of them for a person"),
             Some("sopwith incident list"),
         ),
     }

@@ -62,9 +62,11 @@ fn outcome(incident: &IncidentView) -> String {
             )
         }
     };
-    let why_not =
-        incident.why_not.as_ref().map_or_else(String::new, |why| format!(" Nothing is done now: {why}."));
-    format!("{best}{why_not} At present: {}", incident.summary.status)
+    let why_not = incident
+        .why_not
+        .as_ref()
+        .map_or_else(String::new, |why| format!(" Nothing is done now: {}.", why.trim_end_matches('.')));
+    format!("{best}{why_not} At present: {}.", incident.summary.status.trim_end_matches('.'))
 }
 
 fn reasons(out: &mut String, candidate: &Candidate, ui: &Ui) {

@@ -130,12 +130,16 @@ pub fn head(incident: &IncidentView, ui: &Ui) -> String {
     row("priority", &format!("{}: {}", summary.priority, incident.priority_reason));
     row("since", &words::when(&summary.opened_at, ui.now));
     let condition = if incident.cleared { "is over, says the host" } else { "still holds" };
-    row("condition", &format!("{condition} ({}, {} signals)", incident.rule, summary.signals));
+    row(
+        "condition",
+        &format!("{condition} ({}, {})", incident.rule, words::count(summary.signals, "signal")),
+    );
     if let Some(why_not) = &incident.why_not {
         row("why not", why_not);
     }
-    for (name, value) in &incident.fields {
-        row(name, value);
+    if !incident.fields.is_empty() {
+        section(&mut out, "What the host says", ui);
+        ui.pairs(&mut out, 2, incident.fields.iter().map(|(name, value)| (name.as_str(), value.clone())));
     }
     out
 }

@@ -10,9 +10,7 @@ pub fn lines(plan: &PlanView, ui: &Ui) -> Vec<String> {
     let mut out = head(plan, ui);
     if !plan.parameters.is_empty() {
         out.push_str("\n  Parameters\n");
-        for (name, value) in &plan.parameters {
-            ui.labelled(&mut out, 4, name, value);
-        }
+        ui.pairs(&mut out, 4, plan.parameters.iter().map(|(name, value)| (name.as_str(), value.clone())));
     }
     out.push_str("\n  Steps, as root on the host\n");
     for (n, step) in plan.steps.iter().enumerate() {
@@ -20,7 +18,7 @@ pub fn lines(plan: &PlanView, ui: &Ui) -> Vec<String> {
     }
     out.push_str("\n  It counts as fixed when\n");
     for check in &plan.verify {
-        ui.labelled(&mut out, 4, "✓", check);
+        ui.hanging(&mut out, 4, 2, "✓", check);
     }
     out.push_str(&format!(
         "    and again after {}; else everything is undone in reverse\n",
@@ -48,7 +46,7 @@ fn head(plan: &PlanView, ui: &Ui) -> String {
         "risk",
         match plan.risk.as_str() {
             "auto" => "auto: a standing policy may approve it".into(),
-            risk => format!("{risk}: {given} of {} approvals", plan.required_approvals),
+            risk => format!("{risk}: {given} of {} given", words::count(plan.required_approvals, "approval")),
         },
     );
     row("proposed", words::when(&plan.proposed_at, ui.now));
@@ -60,8 +58,8 @@ fn head(plan: &PlanView, ui: &Ui) -> String {
 }
 
 fn step_text(out: &mut String, number: usize, step: &StepView, ui: &Ui) {
-    ui.labelled(out, 4, &format!("{number}"), &step.sentence);
-    let mut row = |label: &str, text: &str| ui.labelled(out, 8, label, text);
+    ui.hanging(out, 4, 3, &number.to_string(), &step.sentence);
+    let mut row = |label: &str, text: &str| ui.labelled(out, 7, label, text);
     if step.name != step.sentence {
         row("name", &step.name);
     }

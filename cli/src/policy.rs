@@ -119,7 +119,7 @@ fn describe(policy: &Parsed, ui: &Ui) -> String {
             Hosts::Named(hosts) => list(hosts.iter().map(ToString::to_string).collect(), "none"),
         },
     );
-    row("else", format!("{} approvals by people", policy.approvers));
+    row("else", format!("{} by people", words::count(policy.approvers, "approval")));
     row("a plan", format!("waits {} for them", words::duration(policy.proposal_valid_ms)));
     row("approval", format!("is good for {}", words::duration(policy.approval_valid_ms)));
     row("tries", format!("{} a day for one fault on one host", policy.attempts_per_day));

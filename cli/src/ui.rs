@@ -13,6 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const WIDTH_DEFAULT: usize = 80;
 /// Widest text; longer lines are hard to read.
 const WIDTH_MAX: usize = 160;
+/// Width of the column of labels, the gap included.
+const LABEL_WIDTH: usize = 11;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Format {
@@ -111,6 +113,8 @@ impl Ui {
         table.load_preset(comfy_table::presets::NOTHING);
         table.force_no_tty().set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
         table.set_content_arrangement(ContentArrangement::Dynamic).set_truncation_indicator("…");
+        // No word ends a line early: a cell that is cut is cut at the column's edge.
+        table.set_delimiter('\0');
         let mut first = Row::from(header.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
         first.max_height(1);
         table.set_header(first);
@@ -122,9 +126,9 @@ impl Ui {
         }
         let fixed = table.column_max_content_widths();
         for (n, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, 2));
+            column.set_padding((0, if n + 1 == header.len() { 0 } else { 2 }));
             if n != flexible {
-                let width = fixed[n].saturating_add(2);
+                let width = fixed[n].saturating_add(column.padding_width());
                 column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
             }
             if rows.iter().any(|r| r.get(n).is_some_and(|c| c.right)) {
@@ -163,7 +167,12 @@ impl Ui {
 
     /// Appends text behind a label, its further lines hanging under the first.
     pub fn labelled(&self, out: &mut String, indent: usize, label: &str, text: &str) {
-        let hang = indent + 11.max(label.chars().count() + 1);
+        self.hanging(out, indent, LABEL_WIDTH, label, text);
+    }
+
+    /// The same with a label column of a given width.
+    pub fn hanging(&self, out: &mut String, indent: usize, width: usize, label: &str, text: &str) {
+        let hang = indent + width.max(label.chars().count() + 1);
         let mut lines = self.wrap(text, hang).into_iter();
         let first = lines.next().unwrap_or_default();
         let gap = hang - indent - label.chars().count();
@@ -171,6 +180,20 @@ impl Ui {
         out.push_str(&format!("{:indent$}{label}{:gap$}{first}\n", "", ""));
         for line in lines {
             out.push_str(&format!("{:hang$}{line}\n", ""));
+        }
+    }
+
+    /// Appends names and what they stand for, aligned among themselves.
+    pub fn pairs<'a>(
+        &self,
+        out: &mut String,
+        indent: usize,
+        pairs: impl IntoIterator<Item = (&'a str, String)>,
+    ) {
+        let pairs: Vec<(&str, String)> = pairs.into_iter().collect();
+        let longest = pairs.iter().map(|(name, _)| name.chars().count() + 2).max().unwrap_or(0);
+        for (name, text) in pairs {
+            self.hanging(out, indent, longest.max(LABEL_WIDTH), name, &text);
         }
     }
 }

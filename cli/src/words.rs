@@ -54,6 +54,12 @@ pub fn plan_state(name: &str) -> &str {
     }
 }
 
+/// Returns a number of things, in the right number.
+pub fn count(number: impl Into<u64>, thing: &str) -> String {
+    let number = number.into();
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 /// Returns how long ago or ahead a time is, in one unit.
 pub fn relative(at: Timestamp, now: Timestamp) -> String {
     let ms = now.since(at);

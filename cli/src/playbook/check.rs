@@ -3,6 +3,7 @@
 use super::read;
 use crate::failure::Failure;
 use crate::ui::{Tone, Ui};
+use crate::words;
 use clap::Args;
 use serde_json::json;
 use sopwith_domain::playbook::{Finding, Playbook};
@@ -34,11 +35,11 @@ pub fn check(args: Check, ui: &Ui) -> Result<(), Failure> {
                 Err(findings) => findings,
                 Ok(playbook) => {
                     lines.push(format!(
-                        "{} {name}: {} version {}, {} steps",
+                        "{} {name}: {} version {}, {}",
                         ui.paint(Tone::Good, "✓"),
                         playbook.id,
                         playbook.version,
-                        playbook.steps.len()
+                        words::count(playbook.steps.len() as u64, "step")
                     ));
                     let other = seen.insert(playbook.id.to_string(), path.clone());
                     twice(&playbook, other.as_deref()).into_iter().collect()
@@ -51,10 +52,10 @@ pub fn check(args: Check, ui: &Ui) -> Result<(), Failure> {
     }
     ui.show(&report, || {
         let files = args.files.len();
-        let end = if bad == 0 {
-            format!("{files} checked, no findings")
-        } else {
-            format!("{bad} findings in {files} files")
+        let files = words::count(files as u64, "file");
+        let end = match bad {
+            0 => format!("{files} checked, no findings"),
+            _ => format!("{} in {files}", words::count(bad as u64, "finding")),
         };
         format!("{}\n{end}", lines.join("\n"))
     })?;

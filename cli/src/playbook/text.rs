@@ -32,13 +32,13 @@ pub fn terminal(playbook: &Playbook, signer: Option<&str>, ui: &Ui) -> String {
     playbook.preconditions.iter().for_each(|text| row("before", text));
     playbook.cautions.iter().for_each(|text| row("caution", text));
     section(&mut out, "Answers", ui);
-    playbook.answers.iter().for_each(|a| ui.labelled(&mut out, 2, a.kind.as_str(), &answers(a)));
+    ui.pairs(&mut out, 2, playbook.answers.iter().map(|a| (a.kind.as_str(), answers(a))));
     section(&mut out, "Parameters", ui);
-    playbook.parameters.iter().for_each(|(n, p)| ui.labelled(&mut out, 2, n.as_str(), &parameter(p)));
+    ui.pairs(&mut out, 2, playbook.parameters.iter().map(|(name, p)| (name.as_str(), parameter(p))));
     section(&mut out, "Steps", ui);
     for (n, step) in playbook.steps.iter().enumerate() {
-        ui.labelled(&mut out, 2, &format!("{}", n + 1), &step.name);
-        let mut row = |label: &str, text: &str| ui.labelled(&mut out, 6, label, text);
+        ui.hanging(&mut out, 2, 3, &(n + 1).to_string(), &step.name);
+        let mut row = |label: &str, text: &str| ui.labelled(&mut out, 5, label, text);
         row("do", &call(&step.action, &step.with));
         step.require.iter().for_each(|check| row("only if", &check_text(check)));
         step.expect.iter().for_each(|check| row("then", &check_text(check)));
@@ -46,7 +46,7 @@ pub fn terminal(playbook: &Playbook, signer: Option<&str>, ui: &Ui) -> String {
         row("at most", &words::duration(step.timeout_ms));
     }
     section(&mut out, "It counts as fixed when", ui);
-    playbook.verify.iter().for_each(|check| ui.labelled(&mut out, 2, "✓", &check_text(check)));
+    playbook.verify.iter().for_each(|check| ui.hanging(&mut out, 2, 2, "✓", &check_text(check)));
     out.push_str(&format!("  and again after {}\n", words::duration(playbook.soak_ms)));
     section(&mut out, "If that does not help", ui);
     ui.wrap(&playbook.escalation, 2).iter().for_each(|line| out.push_str(&format!("  {line}\n")));

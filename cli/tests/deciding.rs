@@ -1,0 +1,118 @@
+//! Approving and denying: what is sent names what was shown, nothing is sent without a yes, and a plan that changed
+//! meanwhile is refused and its difference shown.
+
+mod common;
+
+use common::{Home, Server, digest, incident, plan, problem, summary};
+use serde_json::{Value as Json, json};
+
+fn server() -> Server {
+    let server = Server::new();
+    server.on("GET /incidents/7", 200, &incident(&plan('a', "nginx.service")));
+    server.on(&format!("GET /plans/{}", digest('a')), 200, &plan('a', "nginx.service"));
+    server.on("GET /incidents", 200, &json!({"items": [summary(7, "awaiting_approval", "t")]}));
+    server.on(&format!("POST /plans/{}/approve", digest('a')), 200, &json!({}));
+    server.on(&format!("POST /plans/{}/deny", digest('a')), 200, &json!({}));
+    server
+}
+
+#[test]
+fn a_plan_is_approved_however_it_is_named() {
+    for name in ["INC-7", "7", &digest('a'), "aaaaaaaaaaaa", "AAAAAAAA"] {
+        let server = server();
+        let ran = Home::new(Some(&server)).sopwith(&["approve", name, "--yes", "--reason", "seen"]);
+        assert_eq!(ran.code, 0, "{name}: {ran:?}");
+        assert!(
+            ran.out.contains("Start nginx.service") && ran.out.contains(&digest('a')),
+            "the plan is shown"
+        );
+        let writes = server.writes();
+        let [write] = writes.as_slice() else { panic!("{writes:?}") };
+        assert_eq!(write.line, format!("POST /api/v1/plans/{}/approve", digest('a')));
+        assert_eq!(write.headers.get("if-match"), Some(&format!("\"{}\"", digest('a'))));
+        assert_eq!(write.headers.get("authorization").map(String::as_str), Some("Bearer secret-token"));
+        assert_eq!(write.headers.get("idempotency-key").map(String::len), Some(32));
+        let body: Json = serde_json::from_str(&write.body).expect("JSON");
+        assert_eq!(body, json!({"reason": "seen", "signature": null}));
+    }
+}
+
+#[test]
+fn nothing_is_sent_without_a_yes() {
+    let server = server();
+    let home = Home::new(Some(&server));
+    for args in [
+        &["approve", "INC-7"][..],
+        &["deny", "INC-7", "--reason", "no"],
+        &["stop", "--reason", "x"],
+        &["host", "revoke", "web-1"],
+    ] {
+        let ran = home.sopwith_fed(args, "y\n");
+        assert_eq!(ran.code, 2, "{args:?}: {ran:?}");
+        assert!(ran.err.contains("--yes"), "{ran:?}");
+    }
+    assert!(server.writes().is_empty(), "{:?}", server.writes());
+}
+
+#[test]
+fn a_plan_that_changed_is_refused_and_its_difference_shown() {
+    let server = server();
+    let home = Home::new(Some(&server));
+    server.on(&format!("GET /plans/{}", digest('a')), 200, &plan('a', "apache2.service"));
+    server.on(
+        &format!("POST /plans/{}/approve", digest('a')),
+        412,
+        &problem(
+            412,
+            "plan-changed",
+            "The plan changed",
+            "plan aaaaaaaaaaaa is no longer the one to decide on",
+        ),
+    );
+    let ran = home.sopwith(&["approve", &digest('a'), "--yes"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.err.contains("nothing was decided: The plan changed"), "{}", ran.err);
+    for line in ["-     unit       apache2.service", "+     unit       nginx.service"] {
+        assert!(ran.out.contains(line), "{line} in {}", ran.out);
+    }
+    assert_eq!(server.writes().len(), 1, "it is not tried again");
+}
+
+#[test]
+fn denying_carries_the_reason() {
+    let server = server();
+    let ran = Home::new(Some(&server)).sopwith(&["deny", "INC-7", "--yes", "--reason", "wrong host"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let writes = server.writes();
+    assert!(writes[0].line.ends_with("/deny") && writes[0].body.contains("wrong host"), "{writes:?}");
+}
+
+#[test]
+fn a_signed_approval_verifies() {
+    let server = server();
+    let home = Home::new(Some(&server));
+    let public = home.sopwith(&["playbook", "keygen", "id", "--comment", "alice"]).out;
+    let ran = home.sopwith(&["approve", "INC-7", "--yes", "--sign", "id"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let body: Json = serde_json::from_str(&server.writes()[0].body).expect("JSON");
+    let signed = sopwith_domain::order::SignedText {
+        text: digest('a'),
+        signature: body["signature"].as_str().expect("a signature").into(),
+    };
+    let signers = sopwith_protocol::signature::AllowedSigners::parse(&public).expect("one signer");
+    let who = signers.verify(sopwith_protocol::signature::APPROVAL_NAMESPACE, &signed);
+    assert_eq!(who.as_deref(), Ok("alice"));
+}
+
+#[test]
+fn what_needs_no_decision_says_so() {
+    let server = server();
+    server.on("GET /incidents/7", 200, &incident(&Json::Null));
+    let home = Home::new(Some(&server));
+    let ran = home.sopwith(&["approve", "INC-7", "--yes"]);
+    assert!(ran.code == 3 && ran.err.contains("sopwith explain INC-7"), "{ran:?}");
+    let missing = home.sopwith(&["approve", "INC-8", "--yes"]);
+    assert!(missing.code == 1 && missing.err.contains("Not found"), "{missing:?}");
+    let nonsense = home.sopwith(&["approve", "nonsense", "--yes"]);
+    assert_eq!(nonsense.code, 2, "{nonsense:?}");
+}
