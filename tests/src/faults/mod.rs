@@ -4,6 +4,7 @@
 //! entry, [`round`] carries one out, [`judge`] turns what was seen into a row, [`report`] prints the rows.
 //! Nothing here is tuned to one entry: what an operator would configure comes from files beside the tests.
 
+pub mod api;
 pub mod catalogue;
 pub mod fingerprint;
 pub mod judge;
