@@ -3,14 +3,16 @@
 
 mod host;
 mod incident;
+mod overview;
 mod plan;
 mod run;
 mod words;
 
 pub use host::{Presence, automation, host_view};
 pub use incident::{incident_summary, incident_view, timeline};
+pub use overview::{Overview, overview};
 pub use plan::{
-    budget, current_plan, plan_state, plan_view, playbook_view, proposal_view, sop_record, step_view,
+    budget, current_plan, plan_state, plan_view, playbook_view, proposal_view, risk, sop_record, step_view,
 };
 pub use run::{run_state, run_view};
 pub use words::{event_sentence, title};

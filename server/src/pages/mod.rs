@@ -1,4 +1,26 @@
-//! The pages that people see.
+//! The pages: server-rendered, usable without JavaScript, live with it. They show views and turn forms into
+//! commands for the ledger; they decide nothing. Text that came from a host is always escaped.
+
+pub mod approvals;
+pub mod assets;
+pub mod audit;
+pub mod components;
+pub mod decision;
+pub mod diff;
+pub mod frame;
+pub mod glyph;
+pub mod hosts;
+pub mod incident;
+pub mod incidents;
+pub mod more;
+pub mod overview;
+pub mod run;
+pub mod runs;
+#[cfg(any(test, debug_assertions))]
+pub mod samples;
+pub mod sops;
+pub mod when;
+pub mod wording;
 
 use crate::problem::Fault;
 use crate::routes::Route;

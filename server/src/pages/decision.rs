@@ -1,0 +1,213 @@
+//! The proposed plan and the decision on it. The form carries the digest of the plan that it stands beside, so a
+//! plan that changed meanwhile is refused.
+
+use super::components::{Tone, badge, digest, facts, plan_state, risk_words, sentences, steps};
+use super::frame::Frame;
+use super::glyph::Glyph;
+use super::when::{span, when};
+use maud::{Markup, html};
+use sopwith_domain::approval::Vote;
+use sopwith_domain::matching::Candidate;
+use sopwith_domain::people::Role;
+use sopwith_domain::time::SECOND_MS;
+use sopwith_protocol::api::{Budget, PlanView, SopRecord};
+
+/// Returns the heading of a plan: what would be done and where it stands.
+pub fn heading(plan: &PlanView) -> Markup {
+    html! {
+        div.card-head {
+            h2 { a href={ "/sops/" (plan.playbook) } { (plan.title) } }
+            (plan_state(&plan.state))
+        }
+    }
+}
+
+/// Returns the steps with what checks them and what happens if they fail.
+pub fn procedure(plan: &PlanView) -> Markup {
+    html! {
+        div.stack-s { h3 { "Steps on " (plan.host) } (steps(&plan.steps)) }
+        (facts(&[
+            ("Verified by", sentences(&plan.verify, "nothing")),
+            ("Soak", html! { @if plan.soak_s == 0 { "none" } @else { "looked at again after " (span(plan.soak_s * SECOND_MS)) } }),
+            ("If it fails", html! { (if_it_fails(plan)) }),
+        ]))
+    }
+}
+
+/// Says what becomes of the host if a step or the verification fails.
+pub fn if_it_fails(plan: &PlanView) -> String {
+    let lost: Vec<String> = plan
+        .steps
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| step.irreversible)
+        .map(|(index, _)| (index + 1).to_string())
+        .collect();
+    match lost.as_slice() {
+        [] => {
+            "Every step that was begun is put back, in reverse, and a person is called if that fails".into()
+        }
+        [one] => format!(
+            "Steps are put back in reverse, except step {one}, which cannot be undone; a person is called"
+        ),
+        several => {
+            format!(
+                "Steps are put back in reverse, except steps {}, which cannot be undone; a person is called",
+                several.join(", ")
+            )
+        }
+    }
+}
+
+/// Returns what the decision rests on: risk, record, budget, digest, time.
+pub fn grounds(frame: &Frame, plan: &PlanView) -> Markup {
+    let mut pairs = vec![
+        ("SOP", html! { a href={ "/sops/" (plan.playbook) } { (plan.playbook) } " version " (plan.version) }),
+        ("Where", html! { "one host, " strong { (plan.host) } }),
+        ("Risk", html! { (plan.risk) span.muted { ", " (risk_words(&plan.risk)) } }),
+        ("Record", record(&plan.record)),
+    ];
+    if let Some(left) = &plan.budget {
+        pairs.push(("Budget left", budget(left)));
+    }
+    if plan.attempt > 1 {
+        pairs.push(("Try", html! { "number " (plan.attempt) " for this incident" }));
+    }
+    if !plan.parameters.is_empty() {
+        let parameters = html! {
+            ul.plain { @for (name, value) in &plan.parameters { li { code { (name) " = " (value) } } } }
+        };
+        pairs.push(("Parameters", parameters));
+    }
+    pairs.push(("Plan", digest(&plan.digest)));
+    if plan.state == "waiting" {
+        pairs.push(("Expires", when(&plan.expires_at, frame.now)));
+    }
+    if let Some(until) = plan.approved_until.as_ref().filter(|_| plan.state == "approved") {
+        pairs.push(("Approved until", when(until, frame.now)));
+    }
+    facts(&pairs)
+}
+
+/// Returns how earlier runs ended, in words.
+pub fn record(record: &SopRecord) -> Markup {
+    html! {
+        @if record.runs == 0 { "this SOP has not run yet" }
+        @else {
+            (record.runs) @if record.runs == 1 { " run" } @else { " runs" } ": "
+            (record.resolved) " verified"
+            @for (count, word) in [
+                (record.rolled_back, "rolled back"),
+                (record.parked, "handed to a person"),
+                (record.refused, "refused by the host"),
+                (record.under_way, "under way"),
+            ] { @if count > 0 { ", " (count) " " (word) } }
+        }
+    }
+}
+
+fn budget(left: &Budget) -> Markup {
+    let line = |left: u32, max: u32, what: &str| {
+        html! {
+            li {
+                (left) " of " (max) " " (what)
+                @if left == 0 { " " (badge(Tone::Warning, Glyph::Triangle, "spent")) }
+            }
+        }
+    };
+    html! {
+        ul.plain {
+            (line(left.tries_left, left.tries_max, "automatic tries for this fault today"))
+            (line(left.hour_left, left.hour_max, "runs this hour"))
+            (line(left.playbook_left, left.playbook_max, "places for this SOP at once"))
+        }
+    }
+}
+
+/// Returns why this SOP was chosen, and folded, why no other.
+pub fn reasons(candidates: &[Candidate], chosen: Option<&str>) -> Markup {
+    let is_chosen = |candidate: &&Candidate| Some(candidate.playbook.as_str()) == chosen;
+    let others: Vec<&Candidate> = candidates.iter().filter(|candidate| !is_chosen(candidate)).collect();
+    html! {
+        @if let Some(candidate) = candidates.iter().find(is_chosen) {
+            div.stack-s { h3 { "Why this SOP" } (reason_list(candidate)) }
+        }
+        @if !others.is_empty() {
+            details #others open[chosen.is_none()] {
+                summary { "Why not " (super::overview::plural(others.len(), "other")) }
+                @for candidate in others {
+                    div.candidate {
+                        p { a href={ "/sops/" (candidate.playbook) } { (candidate.playbook) } " version " (candidate.version) }
+                        (reason_list(candidate))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn reason_list(candidate: &Candidate) -> Markup {
+    html! {
+        ul.reasons {
+            @for reason in &candidate.reasons {
+                li {
+                    @if reason.speaks_for { span.ok { (Glyph::Check.svg()) span.hidden { "for: " } } }
+                    @else { span.crit { (Glyph::Cross.svg()) span.hidden { "against: " } } }
+                    span { (reason.text) }
+                }
+            }
+        }
+    }
+}
+
+/// Returns who decided what so far.
+pub fn decisions(frame: &Frame, plan: &PlanView) -> Markup {
+    html! {
+        div.stack-s {
+            h3 {
+                "Decisions"
+                @if plan.required_approvals > 1 { ": " (approvals(plan)) " of " (plan.required_approvals) " approvals" }
+            }
+            @if plan.decisions.is_empty() { p.muted { "Nobody has decided yet" } }
+            @for decision in &plan.decisions {
+                p {
+                    @match decision.vote {
+                        Vote::Approve => (badge(Tone::Ok, Glyph::Check, "Approved")),
+                        Vote::Deny => (badge(Tone::Critical, Glyph::Cross, "Denied")),
+                    }
+                    " by " strong { (decision.by) } ", " (when(&decision.at.to_string(), frame.now))
+                    @if decision.signature.is_some() { ", with a signature" }
+                    @if !decision.reason.is_empty() { span.muted { ": " (decision.reason) } }
+                }
+            }
+        }
+    }
+}
+
+fn approvals(plan: &PlanView) -> usize {
+    plan.decisions.iter().filter(|decision| decision.vote == Vote::Approve).count()
+}
+
+/// Returns the form, or why there is none. `reason` is what was typed before, if it has to be typed again.
+pub fn form(frame: &Frame, plan: &PlanView, reason: &str) -> Markup {
+    let decided = plan.decisions.iter().any(|decision| decision.by.as_str() == frame.viewer.name);
+    let field = format!("reason-{}", plan.digest.short());
+    html! {
+        @if plan.state != "waiting" {}
+        @else if decided { p.muted.decide { "You have decided. It waits for others." } }
+        @else if !frame.may(Role::Approver) {
+            p.muted.decide { "Deciding takes the role approver; you are " (frame.viewer.role) "." }
+        } @else {
+            form.decide method="post" action={ "/incidents/" (plan.incident.0) "/decision" }
+                data-steps=(plan.steps.len()) data-host=(plan.host) data-title=(plan.title) data-plan=(plan.digest.short()) {
+                input type="hidden" name="plan" value=(plan.digest);
+                label for=(field) { "Reason " span.muted { "(needed to deny)" } }
+                textarea id=(field) name="reason" rows="2" maxlength="1024" required { (reason) }
+                div.actions {
+                    button.primary name="vote" value="approve" formnovalidate data-confirm="approve" { "Approve" }
+                    button.grave name="vote" value="deny" { "Deny" }
+                }
+            }
+        }
+    }
+}
