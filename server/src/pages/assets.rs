@@ -40,6 +40,11 @@ pub fn icon_url() -> &'static str {
     &ALL[2].url
 }
 
+/// Returns all addresses with their texts.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ALL.iter().map(|asset| (asset.url.as_str(), asset.text))
+}
+
 /// Serves an asset under its current hash; any other hash is not found.
 pub async fn serve(Path((hash, name)): Path<(String, String)>) -> Response {
     let wanted = format!("/assets/{hash}/{name}");

@@ -1,5 +1,7 @@
 //! What changed between the plan that somebody decided on and the plan that stands now.
 
+use super::decision;
+use super::frame::Frame;
 use maud::{Markup, html};
 use sopwith_protocol::api::PlanView;
 
@@ -77,6 +79,30 @@ pub fn markup(was: &PlanView, now: &PlanView) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Returns the page that refuses a decision on a plan that changed meanwhile, with the difference and the plan that
+/// can be decided on now.
+pub fn refused(frame: &Frame, was: Option<&PlanView>, now: &PlanView) -> Markup {
+    html! {
+        header.head {
+            h1 { "The plan changed while you were reading" }
+            p.status { "Nothing was approved or denied. Read what changed, then decide on the plan as it is now." }
+        }
+        section.prose.stack-s {
+            h2 { "What changed" }
+            @match was {
+                Some(was) => (markup(was, now)),
+                None => p { "The plan that you decided on is not known here any more." },
+            }
+        }
+        div.card.inbox {
+            (decision::heading(now))
+            (decision::procedure(now))
+            (decision::grounds(frame, now))
+            (decision::form(frame, now, ""))
         }
     }
 }

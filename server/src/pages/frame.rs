@@ -88,7 +88,7 @@ impl Frame {
 pub fn page(frame: &Frame, content: Markup) -> Markup {
     document(
         &frame.title,
-        frame.live.as_deref(),
+        Some(frame),
         html! {
             a.skip href="#main" { "To the content" }
             header.top { (top(frame)) }
@@ -107,7 +107,8 @@ pub fn bare(title: &str, content: Markup) -> Markup {
     document(title, None, html! { main.bare #main { (content) } })
 }
 
-fn document(title: &str, live: Option<&str>, body: Markup) -> Markup {
+fn document(title: &str, frame: Option<&Frame>, body: Markup) -> Markup {
+    let live = frame.and_then(|frame| frame.live.as_deref());
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -115,6 +116,7 @@ fn document(title: &str, live: Option<&str>, body: Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover";
                 meta name="color-scheme" content="light dark";
+                @if let Some(frame) = frame { meta name="now" content=(frame.now); }
                 title { (title) " · Sopwith" }
                 link rel="stylesheet" href=(assets::css_url());
                 link rel="icon" type="image/svg+xml" href=(assets::icon_url());

@@ -6,6 +6,8 @@ pub mod assets;
 pub mod audit;
 pub mod components;
 pub mod decision;
+#[cfg(any(test, debug_assertions))]
+pub mod dev;
 pub mod diff;
 pub mod frame;
 pub mod glyph;

@@ -127,6 +127,8 @@ fn answers(sop: &Playbook) -> Markup {
         ul.dots { @for answer in &sop.answers { li {
             code { (answer.kind) }
             @for (field, wanted) in &answer.fields { ", " (field) " is " (wanted.join(" or ")) }
+            @for (field, bound) in &answer.at_least { ", " (field) " is at least " (bound) }
+            @for (field, bound) in &answer.at_most { ", " (field) " is at most " (bound) }
             @if !answer.has.is_empty() { ", with " (names(&answer.has)) }
             @if !answer.lacks.is_empty() { ", without " (names(&answer.lacks)) }
             span.muted { ", priority " (answer.priority) }
@@ -156,6 +158,10 @@ fn bounds(parameter: &Parameter) -> String {
         let folders: Vec<&str> =
             parameter.within.iter().map(sopwith_domain::value::AbsPath::as_str).collect();
         parts.push(format!("within {}", folders.join(", ")));
+    }
+    if !parameter.not_in.is_empty() {
+        let networks: Vec<String> = parameter.not_in.iter().map(ToString::to_string).collect();
+        parts.push(format!("not in {}", networks.join(", ")));
     }
     if !parameter.one_of.is_empty() {
         parts.push(format!("one of {}", parameter.one_of.join(", ")));

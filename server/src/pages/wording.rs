@@ -23,7 +23,7 @@ const ACTIONS: [(&str, &str); 16] = [
     ("command", "Run {argv}"),
 ];
 
-const CHECKS: [(&str, &str); 15] = [
+const CHECKS: [(&str, &str); 16] = [
     ("unit.active", "{unit} is active"),
     ("unit.not-active", "{unit} is not active"),
     ("http.ok", "{url} answers with success"),
@@ -38,6 +38,7 @@ const CHECKS: [(&str, &str); 15] = [
     ("pidfile.stale", "{path} names no living process of {unit}"),
     ("process.gone", "process {process} is gone"),
     ("process.present", "process {process} is still the same one"),
+    ("address.foreign", "{ip} is another machine's address, neither this host's nor the server's"),
     ("check.passes", "the host's check {name} passes"),
 ];
 
