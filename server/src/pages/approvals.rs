@@ -1,6 +1,6 @@
 //! The inbox of plans that wait for a decision: what, where, why, what if it fails, who has approved.
 
-use super::components::{digest, empty, facts, priority, sentences};
+use super::components::{digest, empty, priority};
 use super::decision;
 use super::frame::Frame;
 use super::when::when;
@@ -34,32 +34,19 @@ fn card(frame: &Frame, incident: &IncidentView, plan: &PlanView) -> Markup {
                     span { (summary.number) }
                     span { "since " (when(&summary.opened_at, frame.now)) }
                     span { "expires " (when(&plan.expires_at, frame.now)) }
+                    span { "plan " (digest(&plan.digest)) }
                 }
                 h2 { a href={ "/incidents/" (summary.id.0) } { (summary.title) } }
             }
-            (facts(&[
-                ("What", html! {
-                    p { strong { (plan.title) } }
-                    ol.plain { @for (index, step) in plan.steps.iter().enumerate() { li { (index + 1) ". " (step.sentence) } } }
-                }),
-                ("Where", html! { "one host, " strong { (plan.host) } }),
-                ("Why", why(incident, plan)),
-                ("Verified by", sentences(&plan.verify, "nothing")),
-                ("If it fails", html! { (decision::if_it_fails(plan)) }),
-                ("Record", decision::record(&plan.record)),
-                ("Plan", digest(&plan.digest)),
-            ]))
+            div.stack-xs {
+                h3 { "Would be done on " (plan.host) }
+                p { strong { (plan.title) } }
+                ol.numbered { @for step in &plan.steps { li { (step.sentence) } } }
+            }
+            (decision::grounds(plan, &decision::why(&incident.candidates, &plan.playbook)))
             (decision::decisions(frame, plan))
-            p { a href={ "/incidents/" (summary.id.0) } { "All checks, undo and evidence" } }
+            p.meta { a href={ "/incidents/" (summary.id.0) } { "Checks, undo of each step, evidence" } }
             (decision::form(frame, plan, ""))
         }
     }
-}
-
-fn why(incident: &IncidentView, plan: &PlanView) -> Markup {
-    let chosen = incident.candidates.iter().find(|candidate| candidate.playbook.as_str() == plan.playbook);
-    let reasons: Vec<String> = chosen
-        .map(|candidate| candidate.reasons.iter().map(|reason| reason.text.clone()).collect())
-        .unwrap_or_default();
-    sentences(&reasons, "it is the one SOP that matches")
 }

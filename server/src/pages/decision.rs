@@ -1,7 +1,7 @@
 //! The proposed plan and the decision on it. The form carries the digest of the plan that it stands beside, so a
 //! plan that changed meanwhile is refused.
 
-use super::components::{Tone, badge, digest, facts, plan_state, risk_words, sentences, steps};
+use super::components::{Tone, badge, digest, facts, plan_state, risk_words, sentences};
 use super::frame::Frame;
 use super::glyph::Glyph;
 use super::when::{span, when};
@@ -12,26 +12,51 @@ use sopwith_domain::people::Role;
 use sopwith_domain::time::SECOND_MS;
 use sopwith_protocol::api::{Budget, PlanView, SopRecord};
 
-/// Returns the heading of a plan: what would be done and where it stands.
-pub fn heading(plan: &PlanView) -> Markup {
+/// Returns the heading of a plan: what would be done, by which SOP, and where it stands.
+pub fn heading(frame: &Frame, plan: &PlanView) -> Markup {
     html! {
-        div.card-head {
-            h2 { a href={ "/sops/" (plan.playbook) } { (plan.title) } }
-            (plan_state(&plan.state))
+        header.stack-xs {
+            div.card-head { h2 { (plan.title) } (plan_state(&plan.state)) }
+            p.meta {
+                a href={ "/sops/" (plan.playbook) } { (plan.playbook) } " version " (plan.version)
+                " · plan " (digest(&plan.digest))
+                @if plan.attempt > 1 { " · try " (plan.attempt) }
+                @if plan.state == "waiting" { " · expires " (when(&plan.expires_at, frame.now)) }
+                @if let Some(until) = plan.approved_until.as_ref().filter(|_| plan.state == "approved") {
+                    " · approved until " (when(until, frame.now))
+                }
+            }
         }
     }
 }
 
-/// Returns the steps with what checks them and what happens if they fail.
-pub fn procedure(plan: &PlanView) -> Markup {
-    html! {
-        div.stack-s { h3 { "Steps on " (plan.host) } (steps(&plan.steps)) }
-        (facts(&[
-            ("Verified by", sentences(&plan.verify, "nothing")),
-            ("Soak", html! { @if plan.soak_s == 0 { "none" } @else { "looked at again after " (span(plan.soak_s * SECOND_MS)) } }),
-            ("If it fails", html! { (if_it_fails(plan)) }),
-        ]))
+/// Returns what the decision rests on: where, why, how it is verified, what if it fails, record and budget.
+pub fn grounds(plan: &PlanView, why: &[String]) -> Markup {
+    let mut pairs = vec![
+        ("Where", html! { "one host, " strong { (plan.host) } }),
+        (
+            "Verified by",
+            html! {
+                (sentences(&plan.verify, "nothing"))
+                @if plan.soak_s > 0 { span.muted { @if plan.verify.len() == 1 { ", " } "again after " (span(plan.soak_s * SECOND_MS)) } }
+            },
+        ),
+        ("If it fails", html! { (if_it_fails(plan)) }),
+        ("Record", record(&plan.record)),
+    ];
+    if !why.is_empty() {
+        pairs.insert(1, ("Why this SOP", html! { (why.join("; ")) }));
     }
+    if let Some(left) = &plan.budget {
+        pairs.push(("Budget left", budget(left)));
+    }
+    facts(&pairs)
+}
+
+/// Returns the reasons for the plan's SOP.
+pub fn why(candidates: &[Candidate], playbook: &str) -> Vec<String> {
+    let chosen = candidates.iter().find(|candidate| candidate.playbook.as_str() == playbook);
+    chosen.map(|c| c.reasons.iter().map(|reason| reason.text.clone()).collect()).unwrap_or_default()
 }
 
 /// Says what becomes of the host if a step or the verification fails.
@@ -59,36 +84,6 @@ pub fn if_it_fails(plan: &PlanView) -> String {
     }
 }
 
-/// Returns what the decision rests on: risk, record, budget, digest, time.
-pub fn grounds(frame: &Frame, plan: &PlanView) -> Markup {
-    let mut pairs = vec![
-        ("SOP", html! { a href={ "/sops/" (plan.playbook) } { (plan.playbook) } " version " (plan.version) }),
-        ("Where", html! { "one host, " strong { (plan.host) } }),
-        ("Risk", html! { (plan.risk) span.muted { ", " (risk_words(&plan.risk)) } }),
-        ("Record", record(&plan.record)),
-    ];
-    if let Some(left) = &plan.budget {
-        pairs.push(("Budget left", budget(left)));
-    }
-    if plan.attempt > 1 {
-        pairs.push(("Try", html! { "number " (plan.attempt) " for this incident" }));
-    }
-    if !plan.parameters.is_empty() {
-        let parameters = html! {
-            ul.plain { @for (name, value) in &plan.parameters { li { code { (name) " = " (value) } } } }
-        };
-        pairs.push(("Parameters", parameters));
-    }
-    pairs.push(("Plan", digest(&plan.digest)));
-    if plan.state == "waiting" {
-        pairs.push(("Expires", when(&plan.expires_at, frame.now)));
-    }
-    if let Some(until) = plan.approved_until.as_ref().filter(|_| plan.state == "approved") {
-        pairs.push(("Approved until", when(until, frame.now)));
-    }
-    facts(&pairs)
-}
-
 /// Returns how earlier runs ended, in words.
 pub fn record(record: &SopRecord) -> Markup {
     html! {
@@ -107,43 +102,47 @@ pub fn record(record: &SopRecord) -> Markup {
 }
 
 fn budget(left: &Budget) -> Markup {
-    let line = |left: u32, max: u32, what: &str| {
-        html! {
-            li {
-                (left) " of " (max) " " (what)
-                @if left == 0 { " " (badge(Tone::Warning, Glyph::Triangle, "spent")) }
-            }
-        }
-    };
+    let spent = left.tries_left == 0 || left.hour_left == 0 || left.playbook_left == 0;
     html! {
-        ul.plain {
-            (line(left.tries_left, left.tries_max, "automatic tries for this fault today"))
-            (line(left.hour_left, left.hour_max, "runs this hour"))
-            (line(left.playbook_left, left.playbook_max, "places for this SOP at once"))
-        }
+        (left.tries_left) " of " (left.tries_max) " automatic tries for this fault today, "
+        (left.hour_left) " of " (left.hour_max) " runs this hour, "
+        (left.playbook_left) " of " (left.playbook_max) " places for this SOP at once"
+        @if spent { " " (badge(Tone::Warning, Glyph::Triangle, "spent")) }
     }
 }
 
-/// Returns why this SOP was chosen, and folded, why no other.
-pub fn reasons(candidates: &[Candidate], chosen: Option<&str>) -> Markup {
-    let is_chosen = |candidate: &&Candidate| Some(candidate.playbook.as_str()) == chosen;
-    let others: Vec<&Candidate> = candidates.iter().filter(|candidate| !is_chosen(candidate)).collect();
+/// Returns, folded, why the other SOPs were not chosen, and what the plan's parameters are.
+pub fn background(candidates: &[Candidate], plan: Option<&PlanView>) -> Markup {
+    let chosen = |c: &&Candidate| plan.is_none_or(|plan| c.playbook.as_str() != plan.playbook);
+    let others: Vec<&Candidate> = candidates.iter().filter(chosen).collect();
     html! {
-        @if let Some(candidate) = candidates.iter().find(is_chosen) {
-            div.stack-s { h3 { "Why this SOP" } (reason_list(candidate)) }
-        }
-        @if !others.is_empty() {
-            details #others open[chosen.is_none()] {
-                summary { "Why not " (super::overview::plural(others.len(), "other")) }
-                @for candidate in others {
-                    div.candidate {
-                        p { a href={ "/sops/" (candidate.playbook) } { (candidate.playbook) } " version " (candidate.version) }
-                        (reason_list(candidate))
+        div.folds {
+            @if !others.is_empty() {
+                details #others open[plan.is_none()] {
+                    summary { "Why not " (super::overview::plural(others.len(), "other SOP")) }
+                    @for candidate in others {
+                        div.candidate {
+                            p { a href={ "/sops/" (candidate.playbook) } { (candidate.playbook) } span.muted { " version " (candidate.version) } }
+                            (reason_list(candidate))
+                        }
                     }
+                }
+            }
+            @if let Some(plan) = plan {
+                details #plan-in-full {
+                    summary { "Risk, parameters and the whole digest" }
+                    (in_full(plan))
                 }
             }
         }
     }
+}
+
+fn in_full(plan: &PlanView) -> Markup {
+    let mut pairs = vec![("Risk", html! { (plan.risk) ", " (risk_words(&plan.risk)) })];
+    pairs.extend(plan.parameters.iter().map(|(name, value)| (name.as_str(), html! { code { (value) } })));
+    pairs.push(("Digest", html! { code { (plan.digest) } }));
+    facts(&pairs)
 }
 
 fn reason_list(candidate: &Candidate) -> Markup {

@@ -98,10 +98,10 @@ pub fn refused(frame: &Frame, was: Option<&PlanView>, now: &PlanView) -> Markup 
                 None => p { "The plan that you decided on is not known here any more." },
             }
         }
-        div.card.inbox {
-            (decision::heading(now))
-            (decision::procedure(now))
-            (decision::grounds(frame, now))
+        div.card.narrow {
+            (decision::heading(frame, now))
+            (super::components::steps(&now.steps))
+            (decision::grounds(now, &[]))
             (decision::form(frame, now, ""))
         }
     }

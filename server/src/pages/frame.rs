@@ -4,7 +4,7 @@ use super::assets;
 use super::components::{Tone, badge};
 use super::glyph::Glyph;
 use super::when::when;
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sopwith_domain::people::Role;
 use sopwith_domain::time::Timestamp;
 use sopwith_protocol::api::Automation;
@@ -109,7 +109,7 @@ pub fn bare(title: &str, content: Markup) -> Markup {
 
 fn document(title: &str, frame: Option<&Frame>, body: Markup) -> Markup {
     let live = frame.and_then(|frame| frame.live.as_deref());
-    html! {
+    let document = html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -124,7 +124,28 @@ fn document(title: &str, frame: Option<&Frame>, body: Markup) -> Markup {
             }
             body data-live=[live] { (body) }
         }
+    };
+    visible(document)
+}
+
+/// Writes out the characters that change the order or the look of the text around them. None of ours does; what a
+/// host or a log sends must not make a path or a name read as another.
+fn visible(document: Markup) -> Markup {
+    let misleading = |c: char| {
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{7f}'..='\u{9f}')
+            || (c < ' ' && !matches!(c, '\n' | '\t'))
+    };
+    if !document.0.contains(misleading) {
+        return document;
     }
+    let mut shown = String::with_capacity(document.0.len() + 64);
+    for c in document.0.chars() {
+        match misleading(c) {
+            true => shown.push_str(&format!("[U+{:04X}]", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    PreEscaped(shown)
 }
 
 fn top(frame: &Frame) -> Markup {

@@ -49,18 +49,18 @@ fn fix(frame: &Frame, incident: &IncidentView, reason: &str) -> Markup {
         div.stack {
             @if let Some(plan) = &incident.plan_view {
                 div.card {
-                    (decision::heading(plan))
-                    (decision::procedure(plan))
-                    (decision::grounds(frame, plan))
-                    (decision::reasons(&incident.candidates, Some(&plan.playbook)))
+                    (decision::heading(frame, plan))
+                    (super::components::steps(&plan.steps))
+                    (decision::grounds(plan, &decision::why(&incident.candidates, &plan.playbook)))
                     (decision::decisions(frame, plan))
                     (decision::form(frame, plan, reason))
+                    (decision::background(&incident.candidates, Some(plan)))
                 }
             } @else {
                 div.card {
                     div.card-head { h2 { "No fix is proposed" } }
                     p { (why_none(incident)) }
-                    (decision::reasons(&incident.candidates, None))
+                    (decision::background(&incident.candidates, None))
                 }
             }
             (runs(incident))
