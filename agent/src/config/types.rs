@@ -141,6 +141,9 @@ pub struct Process {
     /// The first words of its command line, exactly.
     #[serde(default)]
     pub command: Vec<At<String>>,
+    /// Program that starts it, as a daemon or in the foreground; without one only a person starts it again.
+    #[serde(default)]
+    pub start: Option<At<AbsPath>>,
     #[serde(default = "defaults::process_for", rename = "for")]
     pub tolerance: At<Period>,
 }

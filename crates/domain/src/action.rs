@@ -39,6 +39,11 @@ pub enum Action {
     /// Signals one process, found by its number and start time, through a pidfd.
     #[serde(rename = "process.signal")]
     ProcessSignal { process: ProcessRef, signal: ProcessSignal },
+    /// Starts a program that the host's administrator named for this process (`processes` in the agent's
+    /// configuration), away from the step so that it outlives it, and waits until the process runs. The runner
+    /// starts nothing but what its own configuration says. Undone by ending what was started.
+    #[serde(rename = "process.start")]
+    ProcessStart { process: Word, program: AbsPath },
     /// Empties a file that its writer keeps open; its bytes go to quarantine first where they fit.
     #[serde(rename = "file.truncate")]
     FileTruncate { path: AbsPath },
@@ -113,6 +118,7 @@ impl Action {
             Self::UnitReload { .. } => "unit.reload",
             Self::UnitResetFailed { .. } => "unit.reset-failed",
             Self::ProcessSignal { .. } => "process.signal",
+            Self::ProcessStart { .. } => "process.start",
             Self::FileTruncate { .. } => "file.truncate",
             Self::FileRotate { .. } => "file.rotate",
             Self::FilePrune { .. } => "file.prune",
@@ -137,6 +143,7 @@ impl Action {
             Self::ProcessSignal { process, .. } => {
                 vec![Subject::Process(Word::new(process.pid.to_string()).expect("digits are a word"))]
             }
+            Self::ProcessStart { process, .. } => vec![Subject::Process(process.clone())],
             Self::FileTruncate { path }
             | Self::FileRotate { path, .. }
             | Self::FileQuarantine { path }
@@ -213,6 +220,7 @@ impl Action {
                     process.pid, process.start_ticks
                 )
             }
+            Self::ProcessStart { process, program } => format!("Start the process {process}: {program}"),
             Self::FileTruncate { path } => format!("Empty {path}, keeping a copy where it fits"),
             Self::FileRotate { path, keep } => format!("Rotate {path}, keeping {keep} old files"),
             Self::FilePrune { directory, pattern, keep_newest, group_until, group_parts, .. } => {

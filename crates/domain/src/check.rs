@@ -45,6 +45,11 @@ pub enum Check {
     /// none of the host's own, and not the one by which it reaches the server.
     #[serde(rename = "address.foreign")]
     AddressForeign { ip: IpAddr },
+    /// The process that the host's administrator gave this name (`processes` in the agent's configuration) runs.
+    #[serde(rename = "process.running")]
+    ProcessRunning { process: Word },
+    #[serde(rename = "process.not-running")]
+    ProcessNotRunning { process: Word },
     /// A check that the host's own administrator defined, by its name in the agent's configuration.
     #[serde(rename = "check.passes")]
     CheckPasses { name: Word },
@@ -70,6 +75,8 @@ impl Check {
             Self::PidfileStale { .. } => "pidfile.stale",
             Self::ProcessGone { .. } => "process.gone",
             Self::ProcessPresent { .. } => "process.present",
+            Self::ProcessRunning { .. } => "process.running",
+            Self::ProcessNotRunning { .. } => "process.not-running",
             Self::AddressForeign { .. } => "address.foreign",
             Self::CheckPasses { .. } => "check.passes",
             Self::CommandOk { .. } => "command.ok",
@@ -121,6 +128,8 @@ impl Check {
             Self::AddressForeign { ip } => {
                 format!("{ip} is another machine's address, neither this host's nor the server's")
             }
+            Self::ProcessRunning { process } => format!("the process {process} runs"),
+            Self::ProcessNotRunning { process } => format!("the process {process} does not run"),
             Self::CheckPasses { name } => format!("the host's check {name} passes"),
             Self::CommandOk { argv } => format!("{} exits with 0", argv.join(" ")),
         }
