@@ -26,6 +26,9 @@ pub fn terminal(playbook: &Playbook, signer: Option<&str>, ui: &Ui) -> String {
     let mut row = |label: &str, text: &str| ui.labelled(&mut out, 2, label, text);
     row("SOP", &format!("{} version {}", playbook.id, playbook.version));
     row("risk", risk(playbook));
+    if !playbook.risk_because.is_empty() {
+        row("because", &playbook.risk_because);
+    }
     row("purpose", &playbook.purpose);
     row("scope", &playbook.scope);
     signer.into_iter().for_each(|signer| row("signed by", signer));
@@ -64,6 +67,9 @@ pub fn markdown(playbook: &Playbook) -> String {
         line(&playbook.purpose),
         line(&playbook.scope)
     ));
+    if !playbook.risk_because.is_empty() {
+        out.push_str(&format!("\n**Why this risk.** {}\n", line(&playbook.risk_because)));
+    }
     bullets(&mut out, "Before it", playbook.preconditions.iter().map(|t| line(t)));
     bullets(&mut out, "Cautions", playbook.cautions.iter().map(|t| line(t)));
     bullets(&mut out, "Answers", playbook.answers.iter().map(|a| format!("`{}` {}", a.kind, answers(a))));
@@ -108,6 +114,7 @@ fn line(text: &str) -> String {
 fn answers(answers: &Answers) -> String {
     let mut parts: Vec<String> =
         answers.fields.iter().map(|(field, wanted)| format!("{field} is {}", wanted.join(" or "))).collect();
+    parts.extend(answers.at_most.iter().map(|(field, most)| format!("{field} is at most {most}")));
     parts.extend(answers.has.iter().map(|field| format!("it carries {field}")));
     parts.extend(answers.lacks.iter().map(|field| format!("it carries no {field}")));
     let when = if parts.is_empty() { "always".into() } else { format!("when {}", parts.join(", ")) };
