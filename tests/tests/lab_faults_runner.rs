@@ -3,7 +3,9 @@
 
 use std::cell::RefCell;
 
+use clap::Parser;
 use sopwith_tests::faults::catalogue::{self, Entry};
+use sopwith_tests::faults::command::{self, Arguments};
 use sopwith_tests::faults::judge::{Row, Verdict};
 use sopwith_tests::faults::product::{
     Answered, EndSeen, Millis, Phase, PlanSeen, Product, ProductError, RunSeen, Seen, Terms,
@@ -228,4 +230,38 @@ fn a_rollback_is_compared_with_the_state_before() {
     let untidy = round_of(&lab, Manner::Untidy, "PROBE-01", true);
     assert_failed(&untidy, "probe-web.service ActiveState: was failed, is inactive");
     assert_eq!(untidy.row.rollback_exact, Some(false));
+}
+
+#[test]
+fn the_command_prints_totals_and_writes_the_rows() {
+    let test = "the_command_prints_totals_and_writes_the_rows";
+    if Lab::open_or_skip(test).is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("folder");
+    let (map, out) = (dir.path().join("map.yaml"), dir.path().join("rows.json"));
+    std::fs::write(&map, "SOP-DOWN: [unit-down]\n").expect("write");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/lab");
+    let arguments = Arguments::parse_from([
+        "faults",
+        &format!("{folder}/catalogue.yaml"),
+        &format!("--victim={folder}/fixture.sh"),
+        "--only=PROBE-01,PROBE-04",
+        &format!("--sop-map={}", map.display()),
+        &format!("--json={}", out.display()),
+    ]);
+    let start = |_: Terms| -> Result<Box<dyn Product>, ProductError> {
+        Ok(Box::new(Scripted {
+            manner: Manner::Honest,
+            by_people: false,
+            incident: RefCell::default(),
+            host: RefCell::default(),
+        }))
+    };
+    assert_eq!(command::carry_out(&arguments, &start), Ok(true));
+    let rows: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&out).expect("rows")).expect("valid JSON");
+    assert_eq!((rows[0]["id"].as_str(), rows[0]["fixed"].as_bool()), (Some("PROBE-01"), Some(true)));
+    assert_eq!(rows[1]["detected"], serde_json::Value::Null);
+    assert_eq!(rows[1]["reason"], "skipped: needs vm, not a container");
 }

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod catalogue;
+pub mod command;
 pub mod fingerprint;
 pub mod judge;
 pub mod product;

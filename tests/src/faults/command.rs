@@ -1,0 +1,109 @@
+//! The command line of the fault runner: reads the files, carries the round out, prints and writes the report.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+
+use super::round::{self, Outcome, Setup, Start};
+use super::sop_map::SopMap;
+use super::{catalogue, report};
+use crate::lab::Lab;
+
+/// Hosts boot fast, but the victim's data stores and the builds share two cores.
+const JOBS_DEFAULT: usize = 2;
+
+/// Injects the faults of a catalogue into real hosts and judges what Sopwith does about each.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "cargo xtask faults",
+    after_help = "Example: cargo xtask faults catalogue.yaml --only SVC-01,FS-01"
+)]
+pub struct Arguments {
+    /// The catalogue, any file in the format
+    pub file: PathBuf,
+    /// Script that turns a fresh host into the victim [default: victim.sh beside FILE]
+    #[arg(long)]
+    pub victim: Option<PathBuf>,
+    /// Only these entries, by id
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Write the rows to this file as JSON
+    #[arg(long, value_name = "OUT")]
+    pub json: Option<PathBuf>,
+    /// Judge detection and matching only; nothing is approved
+    #[arg(long)]
+    pub detect_only: bool,
+    /// Carry out the variants in which the fix must fail, too
+    #[arg(long)]
+    pub fail_variants: bool,
+    /// Entries at the same time
+    #[arg(long, default_value_t = JOBS_DEFAULT)]
+    pub jobs: usize,
+    /// Which playbook answers which SOP of the catalogue [default: the project's own]
+    #[arg(long, default_value_os_t = shipped("sop-map.yaml"), hide_default_value = true)]
+    pub sop_map: PathBuf,
+    /// Folder of the built binaries
+    #[arg(long, hide = true)]
+    pub binaries: Option<PathBuf>,
+}
+
+/// Returns one of the files that say what the victim's operator would configure.
+pub fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("faults").join(name)
+}
+
+/// Carries the round out with a product; says whether every entry that ran is as it has to be.
+pub fn carry_out(arguments: &Arguments, start: &Start<'_>) -> Result<bool, String> {
+    let entries = catalogue::parse(&read(&arguments.file)?)
+        .map_err(|e| format!("failed to read {}: {e}", arguments.file.display()))?;
+    let map = SopMap::parse(&read(&arguments.sop_map)?)
+        .map_err(|e| format!("failed to read {}: {e}", arguments.sop_map.display()))?;
+    let tasks = round::tasks(&entries, &arguments.only, arguments.fail_variants)?;
+    let victim = arguments.victim.clone().unwrap_or_else(|| arguments.file.with_file_name("victim.sh"));
+    let script = read(&victim)?;
+    let lab = Lab::open().map_err(|e| format!("failed to open the lab: {e}"))?;
+    let root = lab.layer(script.as_bytes()).map_err(|e| format!("failed to build the victim: {e}"))?;
+    let stop = stop_flag();
+    let setup = Setup {
+        lab: &lab,
+        victim: &root,
+        map: &map,
+        start,
+        detect_only: arguments.detect_only,
+        interrupted: &|| stop.load(Ordering::Relaxed),
+    };
+    let outcomes = round::run(&setup, &tasks, arguments.jobs);
+    if let Some(path) = &arguments.json {
+        write_json(path, &outcomes)?;
+    }
+    print!("{}", report::table(&outcomes));
+    println!("{}", report::totals(&outcomes));
+    let whole = outcomes.len() == tasks.len();
+    Ok(whole && outcomes.iter().all(|outcome| !matches!(outcome, Outcome::Judged(v) if !v.passed)))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|e| format!("failed to read {}: {e}", path.display()))
+}
+
+fn write_json(path: &Path, outcomes: &[Outcome]) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(&report::rows(outcomes)).map_err(|e| e.to_string())?;
+    fs::write(path, text + "\n").map_err(|e| format!("failed to write {}: {e}", path.display()))
+}
+
+/// Returns a flag that the first Ctrl-C raises: trials then end early and take their hosts down.
+fn stop_flag() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            eprintln!("stopping; hosts are taken down");
+            raised.store(true, Ordering::Relaxed);
+        }
+    });
+    stop
+}
