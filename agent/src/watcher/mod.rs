@@ -1,37 +1,32 @@
-//! The watching half of the agent.
+//! The watching half of the agent, unprivileged: its [`sources`] look at units, logs, file systems and what the
+//! administrator named; the [`keeper`] decides by [`conditions`] what is to be said and writes it to the [`spool`];
+//! the [`uplink`] tells the server and hands its answers to the runner. It never acts on the host.
 
-use std::path::Path;
-use std::process::ExitCode;
+pub mod clock;
+pub mod conditions;
+mod evidence;
+mod facts;
+mod http;
+pub mod identity;
+mod join;
+pub mod keeper;
+pub mod metrics;
+mod notify;
+mod pinned;
+mod process;
+pub mod report;
+pub mod sink;
+pub mod sources;
+pub mod spool;
+mod status;
+mod stopping;
+mod up;
+pub mod uplink;
+mod wake;
+mod watch;
 
-/// What `join` is told.
-#[derive(clap::Args, Debug)]
-pub struct JoinArguments {
-    /// Address of the server's agent port, as in https://192.0.2.10:8443.
-    #[arg(long)]
-    pub server: String,
-    /// Single-use token from `sopwith host join-token`.
-    #[arg(long)]
-    pub token: String,
-    /// SHA-256 of the server's CA certificate, in hexadecimal.
-    #[arg(long)]
-    pub ca_sha256: String,
-}
-
-pub fn watch(_config: &Path) -> ExitCode {
-    ExitCode::FAILURE
-}
-pub fn up(_config: &Path) -> ExitCode {
-    ExitCode::FAILURE
-}
-pub fn join(_config: &Path, _arguments: &JoinArguments) -> ExitCode {
-    ExitCode::FAILURE
-}
-pub fn stop(_config: &Path, _reason: &str) -> ExitCode {
-    ExitCode::FAILURE
-}
-pub fn resume(_config: &Path) -> ExitCode {
-    ExitCode::FAILURE
-}
-pub fn status(_config: &Path) -> ExitCode {
-    ExitCode::FAILURE
-}
+pub use join::{JoinArguments, join};
+pub use status::status;
+pub use stopping::{resume, stop};
+pub use up::{end_with_parent, up};
+pub use watch::watch;

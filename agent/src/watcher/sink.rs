@@ -1,0 +1,140 @@
+//! The way from a source to the keeper. What a source says with a cursor is durable together with it when the call
+//! returns; a source that is ahead of the disk waits.
+
+use super::report::{Report, SourceState};
+use super::spool::Spool;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// Most messages between the sources and the keeper.
+pub const MESSAGES_MAX: usize = 1024;
+
+/// The spool, shared by the keeper, the uplink and sources that begin.
+#[derive(Clone, Debug)]
+pub struct SharedSpool(Arc<Mutex<Spool>>);
+
+impl SharedSpool {
+    pub fn new(spool: Spool) -> Self {
+        Self(Arc::new(Mutex::new(spool)))
+    }
+
+    /// Takes the spool for one transaction. A thread that panicked in between left none half done.
+    pub fn lock(&self) -> MutexGuard<'_, Spool> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a source tells at once.
+#[derive(Debug)]
+pub struct Message {
+    pub source: &'static str,
+    pub begin: bool,
+    pub reports: Vec<Report>,
+    pub cursors: Vec<(String, Option<String>)>,
+    pub state: Option<SourceState>,
+    /// Told when all of it is durable.
+    pub done: Option<oneshot::Sender<()>>,
+}
+
+impl Message {
+    pub fn of(source: &'static str, reports: Vec<Report>) -> Self {
+        Self { source, begin: false, reports, cursors: Vec::new(), state: None, done: None }
+    }
+}
+
+/// Why nothing can be told any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("failed to report: the agent is stopping")]
+pub struct Stopping;
+
+/// A source's end of the way.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    source: &'static str,
+    to: mpsc::Sender<Message>,
+    spool: SharedSpool,
+}
+
+impl Sink {
+    pub fn new(source: &'static str, to: mpsc::Sender<Message>, spool: SharedSpool) -> Self {
+        Self { source, to, spool }
+    }
+
+    /// Returns the same way for another source.
+    pub fn named(&self, source: &'static str) -> Self {
+        Self { source, ..self.clone() }
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Stopping> {
+        self.to.send(message).await.map_err(|_| Stopping)
+    }
+
+    /// Says that the source begins to look at everything.
+    ///
+    /// # Errors
+    /// The agent is stopping.
+    pub async fn begin(&self) -> Result<(), Stopping> {
+        let begin = Message { begin: true, ..Message::of(self.source, Vec::new()) };
+        self.send(Message { state: Some(SourceState::Starting), ..begin }).await
+    }
+
+    /// Says how the source is.
+    ///
+    /// # Errors
+    /// The agent is stopping.
+    pub async fn state(&self, state: SourceState) -> Result<(), Stopping> {
+        self.send(Message { state: Some(state), ..Message::of(self.source, Vec::new()) }).await
+    }
+
+    /// Says that everything was looked at and the source is well.
+    ///
+    /// # Errors
+    /// The agent is stopping.
+    pub async fn settled(&self) -> Result<(), Stopping> {
+        let settled = Message::of(self.source, vec![Report::Settled]);
+        self.send(Message { state: Some(SourceState::Well), ..settled }).await
+    }
+
+    /// Reports something.
+    ///
+    /// # Errors
+    /// The agent is stopping.
+    pub async fn report(&self, report: Report) -> Result<(), Stopping> {
+        self.send(Message::of(self.source, vec![report])).await
+    }
+
+    /// Reports several things at once.
+    ///
+    /// # Errors
+    /// The agent is stopping.
+    pub async fn report_all(&self, reports: Vec<Report>) -> Result<(), Stopping> {
+        match reports.is_empty() {
+            true => Ok(()),
+            false => self.send(Message::of(self.source, reports)).await,
+        }
+    }
+
+    /// Reports together with how far the source has read, and returns when both are durable.
+    ///
+    /// # Errors
+    /// The agent is stopping; then it may be that neither is.
+    pub async fn commit(
+        &self,
+        reports: Vec<Report>,
+        cursors: Vec<(String, Option<String>)>,
+    ) -> Result<(), Stopping> {
+        let (done, durable) = oneshot::channel();
+        let message = Message { cursors, done: Some(done), ..Message::of(self.source, reports) };
+        self.send(message).await?;
+        durable.await.map_err(|_| Stopping)
+    }
+
+    /// Returns how far the source had read.
+    ///
+    /// # Errors
+    /// Says why the spool cannot be read.
+    pub fn cursors(&self) -> Result<BTreeMap<String, String>, String> {
+        self.spool.lock().cursors(self.source).map_err(|e| e.to_string())
+    }
+}

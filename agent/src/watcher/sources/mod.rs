@@ -1,0 +1,97 @@
+//! What the watcher watches, one file a source. A source looks, reports what holds and what is over, and says how it
+//! is itself; tolerance, repeats and clearing are not its business. To add one: write its file and add its line to
+//! [`SOURCES`].
+
+use super::metrics::Metrics;
+use super::report::SourceState;
+use super::sink::{Sink, Stopping};
+use crate::config::Config;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+mod declarations;
+
+/// What a source is made with.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub metrics: Metrics,
+}
+
+/// Makes a source of its part of the configuration; nothing where there is nothing to watch.
+pub type Make = fn(&Config, &Context) -> Option<Box<dyn Source>>;
+
+/// All sources, by name.
+pub const SOURCES: &[(&str, Make)] = &[("declarations", declarations::make)];
+
+/// Why a source can see no more.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceFailed(pub String);
+
+impl From<Stopping> for SourceFailed {
+    fn from(stopping: Stopping) -> Self {
+        Self(stopping.to_string())
+    }
+}
+
+impl SourceFailed {
+    pub fn new(what: &str, error: &dyn std::fmt::Display) -> Self {
+        Self(format!("failed to {what}: {error}"))
+    }
+}
+
+/// A source's work, until it is stopped or fails.
+pub type Work = Pin<Box<dyn Future<Output = Result<(), SourceFailed>> + Send>>;
+
+/// Something that watches.
+pub trait Source: Send {
+    /// Begins to watch. The first full look ends with [`Sink::settled`].
+    fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work;
+}
+
+/// First and longest pause before a source that failed is begun again.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Returns the sources that the configuration has something to watch for.
+pub fn wanted(config: &Config, context: &Context) -> Vec<(&'static str, Make)> {
+    SOURCES.iter().filter(|(_, make)| make(config, context).is_some()).copied().collect()
+}
+
+/// Keeps one source going until it is stopped.
+pub async fn supervise(
+    name: &'static str,
+    make: Make,
+    config: std::sync::Arc<Config>,
+    context: Context,
+    sink: Sink,
+    stop: CancellationToken,
+) {
+    let sink = sink.named(name);
+    let mut pause = PAUSE_MIN;
+    while !stop.is_cancelled() {
+        let Some(source) = make(&config, &context) else { return };
+        if sink.begin().await.is_err() {
+            return;
+        }
+        let began = std::time::Instant::now();
+        let worked = tokio::spawn(source.run(sink.clone(), stop.clone())).await;
+        let reason = match worked {
+            Ok(Ok(())) if stop.is_cancelled() => return,
+            Ok(Ok(())) => "it ended".to_owned(),
+            Ok(Err(_)) if stop.is_cancelled() => return,
+            Ok(Err(failed)) => failed.to_string(),
+            Err(panicked) => format!("it broke off: {panicked}"),
+        };
+        if sink.state(SourceState::Broken(reason)).await.is_err() {
+            return;
+        }
+        pause = if began.elapsed() > PAUSE_MAX { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
