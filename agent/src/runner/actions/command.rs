@@ -1,0 +1,126 @@
+//! `command`: starts a program with an argument vector, under a supervisor that ends everything it started. After a
+//! crash the supervisor's lock tells when the last of its processes is gone; nothing is decided before that.
+
+use crate::runner::clock;
+use crate::runner::step_exec::{Ending, Report};
+use rustix::fs::{FlockOperation, flock};
+use sopwith_domain::run::{Effect, StepOutcome, StepResult};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Longest report of a supervisor, in bytes.
+const REPORT_BYTES_MAX: u64 = 256 * 1024;
+/// Longest wait for the processes of a step that was interrupted, in milliseconds.
+const LOCK_MS_MAX: i64 = 20_000;
+const LOCK_POLL: Duration = Duration::from_millis(20);
+/// How long a probe may take, in milliseconds; it only looks.
+const PROBE_MS_MAX: i64 = 30_000;
+
+/// How programs are started: by this program as their supervisor.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    pub supervisor: PathBuf,
+}
+
+impl Programs {
+    /// Runs a program to its end, with everything that it started.
+    ///
+    /// # Errors
+    /// The supervisor could not be started, or died without a report.
+    pub fn run(&self, argv: &[String], timeout_ms: i64, lock: Option<&Path>) -> Result<Report, String> {
+        let mut command = Command::new(&self.supervisor);
+        command.arg("step-exec").arg("--timeout-ms").arg(timeout_ms.to_string());
+        if let Some(lock) = lock {
+            command.arg("--lock").arg(lock);
+        }
+        command.arg("--").args(argv).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| format!("failed to start the supervisor: {e}"))?;
+        // Kept open until the report is read: the supervisor takes its end for ours.
+        let lifeline = child.stdin.take();
+        let mut report = Vec::new();
+        let read = child.stdout.take().map(|out| out.take(REPORT_BYTES_MAX).read_to_end(&mut report));
+        drop(lifeline);
+        let status = child.wait().map_err(|e| format!("failed to wait for the supervisor: {e}"))?;
+        match (read, serde_json::from_slice(&report)) {
+            (Some(Ok(_)), Ok(report)) => Ok(report),
+            _ => Err(format!("the supervisor ended without a report ({status}); its program may still run")),
+        }
+    }
+}
+
+/// Says in words how a program ended, or nothing where it exited with 0 and all of it is dead.
+pub fn fault(report: &Report) -> Option<String> {
+    if report.survivors > 0 {
+        return Some(format!("{} of its processes could not be killed", report.survivors));
+    }
+    match &report.ending {
+        Ending::Exited(0) => None,
+        Ending::Exited(code) => Some(format!("it exited with {code}")),
+        Ending::Signalled(number) => Some(format!("signal {number} ended it")),
+        Ending::TimedOut => Some("it took too long and was ended".into()),
+        Ending::NotStarted(reason) => Some(format!("it could not be started {reason}")),
+    }
+}
+
+pub fn perform(programs: &Programs, argv: &[String], timeout_ms: i64, lock: &Path) -> StepOutcome {
+    match programs.run(argv, timeout_ms, Some(lock)) {
+        Err(reason) => StepResult::Failed { reason, output: String::new() },
+        Ok(report) => match fault(&report) {
+            None => StepResult::Done { output: report.output },
+            Some(reason) => {
+                StepResult::Failed { reason: format!("{}: {reason}", argv[0]), output: report.output }
+            }
+        },
+    }
+}
+
+/// Waits until nothing of an interrupted program lives.
+fn over(lock: &Path) -> Result<(), String> {
+    let Ok(file) = File::open(lock) else { return Ok(()) };
+    let began_ms = clock::boot_ms();
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if clock::boot_ms() - began_ms > LOCK_MS_MAX {
+            return Err("processes of the interrupted step still run".into());
+        }
+        std::thread::sleep(LOCK_POLL);
+    }
+    Ok(())
+}
+
+pub fn probe(programs: &Programs, probe_argv: &[String], timeout_ms: i64, lock: &Path) -> Effect {
+    if let Err(detail) = over(lock) {
+        return Effect::Unknown { detail };
+    }
+    if probe_argv.is_empty() {
+        return Effect::Unknown { detail: "the step names no program that could tell".into() };
+    }
+    match programs.run(probe_argv, timeout_ms.min(PROBE_MS_MAX), None) {
+        Ok(Report { ending: Ending::Exited(0), output, .. }) => Effect::Took { detail: output },
+        Ok(Report { ending: Ending::Exited(1), output, .. }) => Effect::None { detail: output },
+        Ok(report) => {
+            let how = fault(&report).unwrap_or_default();
+            Effect::Unknown { detail: format!("{}: {how}", probe_argv[0]) }
+        }
+        Err(detail) => Effect::Unknown { detail },
+    }
+}
+
+pub fn undo(
+    programs: &Programs,
+    undo_argv: &[String],
+    timeout_ms: i64,
+    lock: &Path,
+) -> Result<String, String> {
+    over(lock)?;
+    if undo_argv.is_empty() {
+        return Ok("the step names no program that undoes it".into());
+    }
+    let report = programs.run(undo_argv, timeout_ms, Some(lock))?;
+    match fault(&report) {
+        None => Ok(report.output),
+        Some(how) => Err(format!("{}: {how}: {}", undo_argv[0], report.output)),
+    }
+}

@@ -1,0 +1,85 @@
+//! `file.quarantine`: moves one file out of the way. Undo puts it back where its name is still free; a file that
+//! somebody has put there since stays, and the undo says so as residue.
+
+use super::place::Place;
+use super::quarantine::{Kept, Quarantine};
+use serde::{Deserialize, Serialize};
+use sopwith_domain::run::{Effect, StepContext};
+use sopwith_domain::value::AbsPath;
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Prior {
+    kept: Kept,
+}
+
+pub fn capture(quarantine: &Quarantine, step: StepContext<'_>, path: &AbsPath) -> Result<Prior, String> {
+    let place = Place::of(path)?;
+    quarantine.fresh(step)?;
+    let file = place.open(false)?.ok_or_else(|| place.failed("move away", "it does not exist"))?;
+    Ok(Prior { kept: quarantine.keep(step, &place, &file, "file")? })
+}
+
+pub fn perform(path: &AbsPath, prior: &Prior) -> Result<String, String> {
+    let place = Place::of(path)?;
+    if !here(&place, &prior.kept)? {
+        return Err(place.failed("move away", "somebody exchanged or changed it a moment ago"));
+    }
+    place.remove()?;
+    place.sync_folder()?;
+    Ok(format!("{path} is in quarantine"))
+}
+
+pub fn probe(path: &AbsPath, prior: &Prior) -> Effect {
+    let look = || {
+        let place = Place::of(path)?;
+        Ok::<_, String>((place.stat()?.is_none(), here(&place, &prior.kept)?))
+    };
+    match look() {
+        Ok((true, _)) => Effect::Took { detail: format!("{path} is gone") },
+        Ok((_, true)) => Effect::None { detail: format!("{path} is where it was") },
+        Ok(_) => Effect::Unknown { detail: format!("another file is at {path}") },
+        Err(detail) => Effect::Unknown { detail },
+    }
+}
+
+pub fn undo(
+    quarantine: &Quarantine,
+    step: StepContext<'_>,
+    path: &AbsPath,
+    prior: &Prior,
+) -> Result<String, String> {
+    give_back(quarantine, step, &Place::of(path)?, &prior.kept)
+}
+
+/// Puts a kept file back, or finds that it is back.
+pub fn give_back(
+    quarantine: &Quarantine,
+    step: StepContext<'_>,
+    place: &Place,
+    kept: &Kept,
+) -> Result<String, String> {
+    super::quarantine::beside(step, place)?.remove()?;
+    if place.stat()?.is_none() {
+        quarantine.put_back(step, kept, place)?;
+        return Ok(format!("{} is back", place.shown()));
+    }
+    if here(place, kept)? {
+        // Where the step was interrupted, the file still has its second name; it goes back to having one.
+        if kept.sha256.is_none() {
+            quarantine.place(step, &kept.name)?.remove()?;
+        }
+        return Ok(format!("{} is where it was", place.shown()));
+    }
+    Err(format!(
+        "somebody put another file at {} since; that was left alone, and what the step took away is in {}",
+        place.shown(),
+        quarantine.folder(step).join(&kept.name).display()
+    ))
+}
+
+fn here(place: &Place, kept: &Kept) -> Result<bool, String> {
+    match place.open(false)? {
+        Some(file) => kept.is(&file).map_err(|e| place.failed("read", e)),
+        None => Ok(false),
+    }
+}

@@ -1,0 +1,238 @@
+//! systemd, over the system bus: the properties of a unit, and jobs with their real result.
+//!
+//! zbus speaks asynchronously only; the small runtime for it is confined to this file, and it lives on the
+//! runner's one acting thread.
+
+use futures_util::StreamExt;
+use sopwith_domain::value::UnitName;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use zbus::message::Type;
+use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant};
+
+const MANAGER: &str = "/org/freedesktop/systemd1";
+const SERVICE: &str = "org.freedesktop.systemd1";
+const MANAGER_INTERFACE: &str = "org.freedesktop.systemd1.Manager";
+const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
+/// Longest wait for an answer that is no job, in milliseconds.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Most messages about jobs that wait while one is read.
+const JOBS_QUEUED_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+
+/// What a unit is at the moment.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct UnitState {
+    pub load_state: String,
+    pub active_state: String,
+    pub sub_state: String,
+    pub unit_file_state: String,
+    pub main_pid: u32,
+    /// In hexadecimal; empty while the unit never ran.
+    pub invocation: String,
+    /// Number of the job that is queued or running for it, or 0.
+    pub job: u32,
+}
+
+/// What can be asked of a unit. The texts are systemd's own names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Job {
+    Start,
+    Stop,
+    Restart,
+    Reload,
+}
+
+impl Job {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Start => "StartUnit",
+            Self::Stop => "StopUnit",
+            Self::Restart => "RestartUnit",
+            Self::Reload => "ReloadUnit",
+        }
+    }
+}
+
+/// A connection to systemd, made when it is first needed.
+#[derive(Debug, Default)]
+pub struct Systemd {
+    open: Option<(Runtime, Connection)>,
+}
+
+impl Systemd {
+    fn connect() -> Result<(Runtime, Connection), String> {
+        let failed = |e: &dyn std::fmt::Display| format!("failed to reach systemd: {e}");
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| failed(&e))?;
+        let connection = runtime.block_on(timeout(ANSWER, Connection::system()));
+        let connection = connection.map_err(|_| failed(&"no answer"))?.map_err(|e| failed(&e))?;
+        Ok((runtime, connection))
+    }
+
+    /// Runs a conversation, with one more try on a new connection where the old one had died before anything was
+    /// asked. `look` must change nothing.
+    fn looking<T>(&mut self, look: impl AsyncFn(&Connection) -> Result<T, zbus::Error>) -> Result<T, String> {
+        let mut last = String::new();
+        for _ in 0..2 {
+            if self.open.is_none() {
+                self.open = Some(Self::connect()?);
+            }
+            let Some((runtime, connection)) = &self.open else { break };
+            match runtime.block_on(async { timeout(ANSWER, look(connection)).await }) {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error @ zbus::Error::MethodError(..))) => return Err(told(&error)),
+                Ok(Err(error)) => last = told(&error),
+                Err(_) => last = "systemd does not answer".into(),
+            }
+            self.open = None;
+        }
+        Err(last)
+    }
+
+    /// Says whether systemd can be reached.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn reach(&mut self) -> Result<(), String> {
+        self.looking(async |bus| {
+            let peer = "org.freedesktop.DBus.Peer";
+            bus.call_method(Some(SERVICE), MANAGER, Some(peer), "Ping", &()).await
+        })
+        .map(drop)
+    }
+
+    /// Returns what a unit is.
+    ///
+    /// # Errors
+    /// systemd cannot be reached or does not know the unit.
+    pub fn state(&mut self, unit: &UnitName) -> Result<UnitState, String> {
+        self.looking(async |bus| {
+            let path = load(bus, unit).await?;
+            let properties = |interface: &'static str| {
+                let path = path.clone();
+                async move {
+                    let get = "org.freedesktop.DBus.Properties";
+                    let reply = bus.call_method(Some(SERVICE), path, Some(get), "GetAll", &interface).await?;
+                    reply.body().deserialize::<HashMap<String, OwnedVariant>>().map_err(zbus::Error::from)
+                }
+            };
+            let of_unit = properties(UNIT_INTERFACE).await?;
+            let main_pid = if unit.as_str().ends_with(".service") {
+                let service = properties("org.freedesktop.systemd1.Service").await?;
+                service.get("MainPID").and_then(|v| u32::try_from(v).ok()).unwrap_or(0)
+            } else {
+                0
+            };
+            let text = |name: &str| {
+                of_unit.get(name).and_then(|v| <&str>::try_from(v).ok()).unwrap_or("").to_owned()
+            };
+            let invocation = of_unit.get("InvocationID").and_then(|v| v.try_clone().ok());
+            let invocation = invocation.and_then(|v| Vec::<u8>::try_from(v).ok()).unwrap_or_default();
+            let job = of_unit.get("Job").and_then(|v| v.try_clone().ok());
+            let job = job.and_then(|v| <(u32, OwnedObjectPath)>::try_from(v).ok()).map_or(0, |(id, _)| id);
+            Ok(UnitState {
+                load_state: text("LoadState"),
+                active_state: text("ActiveState"),
+                sub_state: text("SubState"),
+                unit_file_state: text("UnitFileState"),
+                main_pid,
+                invocation: hex::encode(invocation),
+                job,
+            })
+        })
+    }
+
+    /// Clears a unit's failed state and its count of starts.
+    ///
+    /// # Errors
+    /// systemd's reason.
+    pub fn reset_failed(&mut self, unit: &UnitName) -> Result<(), String> {
+        // Said twice it means the same, so a second try does no harm.
+        self.looking(async |bus| {
+            let name = unit.as_str();
+            bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "ResetFailedUnit", &name).await
+        })
+        .map(drop)
+    }
+
+    /// Has systemd do a job and waits for its result.
+    ///
+    /// # Errors
+    /// The job's real result where it is not `done`; one that takes longer than `timeout_ms` is cancelled.
+    pub fn job(&mut self, job: Job, unit: &UnitName, timeout_ms: i64) -> Result<(), String> {
+        // Makes sure that the connection is alive before anything is asked that may not be asked twice.
+        self.state(unit)?;
+        let Some((runtime, connection)) = &self.open else { return Err("systemd is not reached".into()) };
+        let limit = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+        let result = runtime.block_on(run_job(connection, job, unit, limit));
+        match result {
+            Ok(result) if result == "done" => Ok(()),
+            Ok(result) => Err(format!("{unit}: systemd's {} ended with {result:?}", job.method())),
+            Err(error) => {
+                self.open = None;
+                Err(format!("{unit}: {error}"))
+            }
+        }
+    }
+}
+
+async fn load(bus: &Connection, unit: &UnitName) -> Result<OwnedObjectPath, zbus::Error> {
+    let name = unit.as_str();
+    let reply = bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "LoadUnit", &name).await?;
+    reply.body().deserialize().map_err(Into::into)
+}
+
+async fn run_job(bus: &Connection, job: Job, unit: &UnitName, limit: Duration) -> Result<String, String> {
+    let told = |e: zbus::Error| told(&e);
+    let rule = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender(SERVICE)
+        .interface(MANAGER_INTERFACE)
+        .member("JobRemoved")
+        .build()
+        .map_err(told)?;
+    // Subscribed before the job is asked for: a quick one is over before its answer is read.
+    let mut removed = MessageStream::for_match_rule(rule, bus, Some(JOBS_QUEUED_MAX)).await.map_err(told)?;
+    let subscribed = bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "Subscribe", &()).await;
+    match subscribed {
+        Ok(_) => {}
+        Err(zbus::Error::MethodError(name, ..)) if name.as_str().ends_with("AlreadySubscribed") => {}
+        Err(e) => return Err(told(e)),
+    }
+    let asked = (unit.as_str(), "replace");
+    let reply = bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), job.method(), &asked).await;
+    let path: OwnedObjectPath = reply.map_err(told)?.body().deserialize().map_err(|e| e.to_string())?;
+    let ended = async {
+        while let Some(message) = removed.next().await {
+            let Ok(message) = message else { continue };
+            let body = message.body();
+            let Ok((_, ended, _, result)) = body.deserialize::<(u32, OwnedObjectPath, String, String)>()
+            else {
+                continue;
+            };
+            if ended == path {
+                return Ok(result);
+            }
+        }
+        Err("the connection to systemd broke while the job ran".to_owned())
+    };
+    match timeout(limit, ended).await {
+        Ok(result) => result,
+        Err(_) => {
+            let job_interface = "org.freedesktop.systemd1.Job";
+            let cancel = bus.call_method(Some(SERVICE), path.clone(), Some(job_interface), "Cancel", &());
+            // It may have ended this instant, and then there is nothing to cancel.
+            let _ = timeout(ANSWER, cancel).await;
+            Ok("timeout".into())
+        }
+    }
+}
+
+fn told(error: &zbus::Error) -> String {
+    match error {
+        zbus::Error::MethodError(name, Some(text), _) => format!("systemd refused: {text} ({name})"),
+        other => format!("failed to speak with systemd: {other}"),
+    }
+}

@@ -1,0 +1,161 @@
+//! `unit.start`, `unit.stop`, `unit.restart`, `unit.reload`, `unit.reset-failed`. Undo brings back whether the unit
+//! ran: one that was active is started, one that was not is stopped, and one that is so already is left alone.
+
+use super::systemd::{Job, Systemd, UnitState};
+use serde::{Deserialize, Serialize};
+use sopwith_domain::run::Effect;
+use sopwith_domain::value::UnitName;
+
+/// Longest wait for a job that an interrupted step may have left, in milliseconds.
+const LEFT_JOB_MS: i64 = 90_000;
+const LEFT_JOB_POLL_MS: u64 = 50;
+/// Longest time an undo's job may take where the step's own timeout is shorter, in milliseconds.
+const UNDO_MS_MIN: i64 = 30_000;
+
+/// What is asked of the unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Doing {
+    Job(Job),
+    ResetFailed,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Prior {
+    before: UnitState,
+}
+
+impl UnitState {
+    /// Says whether the unit runs, or is on its way to.
+    fn runs(&self) -> bool {
+        matches!(self.active_state.as_str(), "active" | "activating" | "reloading" | "refreshing")
+    }
+}
+
+pub fn capture(systemd: &mut Systemd, unit: &UnitName, doing: Doing) -> Result<Prior, String> {
+    let before = systemd.state(unit)?;
+    match before.load_state.as_str() {
+        "loaded" => Ok(Prior { before }),
+        // What is to be stopped or cleared may have lost its file meanwhile.
+        "not-found" if matches!(doing, Doing::Job(Job::Stop) | Doing::ResetFailed) => Ok(Prior { before }),
+        state => Err(format!("{unit} cannot be worked with: its load state is {state}")),
+    }
+}
+
+pub fn perform(
+    systemd: &mut Systemd,
+    unit: &UnitName,
+    doing: Doing,
+    timeout_ms: i64,
+) -> Result<String, String> {
+    match doing {
+        Doing::ResetFailed => systemd.reset_failed(unit)?,
+        Doing::Job(job) => systemd.job(job, unit, timeout_ms)?,
+    }
+    let now = systemd.state(unit)?;
+    Ok(format!("{unit} is {} ({})", now.active_state, now.sub_state))
+}
+
+/// Waits for a job that was under way when the runner died, and returns what the unit is after it.
+fn settled(systemd: &mut Systemd, unit: &UnitName) -> Result<UnitState, String> {
+    let began_ms = super::super::clock::boot_ms();
+    loop {
+        let state = systemd.state(unit)?;
+        if state.job == 0 || super::super::clock::boot_ms() - began_ms > LEFT_JOB_MS {
+            return Ok(state);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(LEFT_JOB_POLL_MS));
+    }
+}
+
+pub fn probe(systemd: &mut Systemd, unit: &UnitName, doing: Doing, prior: &Prior) -> Effect {
+    let now = match settled(systemd, unit) {
+        Ok(now) => now,
+        Err(detail) => return Effect::Unknown { detail },
+    };
+    effect(doing, &prior.before, &now, &format!("{unit} is {} ({})", now.active_state, now.sub_state))
+}
+
+/// Decides from before and now whether the step took effect.
+fn effect(doing: Doing, before: &UnitState, now: &UnitState, detail: &str) -> Effect {
+    let detail = detail.to_owned();
+    let anew = now.invocation != before.invocation;
+    match doing {
+        Doing::ResetFailed if now.active_state != "failed" => Effect::Took { detail },
+        Doing::ResetFailed => Effect::None { detail },
+        Doing::Job(Job::Start) if now.runs() && (anew || before.runs()) => Effect::Took { detail },
+        Doing::Job(Job::Start) if !anew && !now.runs() => Effect::None { detail },
+        Doing::Job(Job::Stop) if !now.runs() => Effect::Took { detail },
+        Doing::Job(Job::Stop) if !anew => Effect::None { detail },
+        Doing::Job(Job::Restart) if anew && now.runs() => Effect::Took { detail },
+        Doing::Job(Job::Restart) if !anew && now.runs() == before.runs() => Effect::None { detail },
+        Doing::Job(_) => Effect::Unknown { detail },
+    }
+}
+
+pub fn undo(
+    systemd: &mut Systemd,
+    unit: &UnitName,
+    doing: Doing,
+    prior: &Prior,
+    timeout_ms: i64,
+) -> Result<String, String> {
+    if matches!(doing, Doing::ResetFailed | Doing::Job(Job::Reload)) {
+        return Ok(format!("nothing of {unit} is to be put back"));
+    }
+    let now = settled(systemd, unit)?;
+    if now.runs() == prior.before.runs() {
+        return Ok(format!("{unit} is {} as it was", now.active_state));
+    }
+    let (job, word) = if prior.before.runs() { (Job::Start, "started") } else { (Job::Stop, "stopped") };
+    systemd
+        .job(job, unit, timeout_ms.max(UNDO_MS_MIN))
+        .map_err(|e| format!("it could not be {word} again: {e}"))?;
+    Ok(format!("{unit} is {word}, it was {} before", prior.before.active_state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(active_state: &str, invocation: &str) -> UnitState {
+        UnitState {
+            load_state: "loaded".into(),
+            active_state: active_state.into(),
+            sub_state: String::new(),
+            unit_file_state: String::new(),
+            main_pid: 0,
+            invocation: invocation.into(),
+            job: 0,
+        }
+    }
+
+    #[test]
+    fn an_interrupted_step_is_told_by_the_invocation() {
+        use Doing::{Job as J, ResetFailed};
+        let table = [
+            (J(Job::Start), ("failed", "a"), ("active", "b"), "took"),
+            (J(Job::Start), ("failed", "a"), ("failed", "a"), "none"),
+            (J(Job::Start), ("active", "a"), ("active", "a"), "took"),
+            (J(Job::Start), ("failed", "a"), ("failed", "b"), "unknown"),
+            (J(Job::Stop), ("active", "a"), ("inactive", "a"), "took"),
+            (J(Job::Stop), ("active", "a"), ("active", "a"), "none"),
+            (J(Job::Stop), ("active", "a"), ("active", "b"), "unknown"),
+            (J(Job::Restart), ("active", "a"), ("active", "b"), "took"),
+            (J(Job::Restart), ("active", "a"), ("active", "a"), "none"),
+            (J(Job::Restart), ("active", "a"), ("failed", "b"), "unknown"),
+            (J(Job::Restart), ("active", "a"), ("inactive", "a"), "unknown"),
+            (J(Job::Reload), ("active", "a"), ("active", "a"), "unknown"),
+            (ResetFailed, ("failed", "a"), ("inactive", "a"), "took"),
+            (ResetFailed, ("failed", "a"), ("failed", "a"), "none"),
+        ];
+        for (doing, before, now, expected) in table {
+            let seen = effect(doing, &state(before.0, before.1), &state(now.0, now.1), "");
+            let seen = match seen {
+                Effect::Took { .. } => "took",
+                Effect::None { .. } => "none",
+                Effect::Unknown { .. } => "unknown",
+            };
+            assert_eq!(seen, expected, "{doing:?} {before:?} {now:?}");
+        }
+    }
+}

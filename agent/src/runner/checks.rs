@@ -1,0 +1,186 @@
+//! Asks the host whether something holds. A check looks and never changes anything; what cannot be found out does
+//! not hold.
+
+use super::actions::processes;
+use super::actions::{Place, Systemd, Workbench, command, sha256};
+use super::settings::Settings;
+use super::{clock, http};
+use rustix::fs::statvfs;
+use sopwith_domain::action::octal_mode;
+use sopwith_domain::check::Check;
+use sopwith_domain::run::CheckOutcome;
+use sopwith_domain::value::{AbsPath, UnitName, one_other_machine};
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+/// How often checks that do not hold yet are asked again: soon at first, then less and less often.
+const POLL_MS_MIN: u64 = 5;
+const POLL_MS_MAX: u64 = 200;
+/// How long a program may take that only looks, in milliseconds.
+const COMMAND_MS_MAX: i64 = 10_000;
+/// Longest text about checks, in bytes.
+const DETAIL_BYTES_MAX: usize = 4096;
+/// Longest pidfile, in bytes.
+const PIDFILE_BYTES_MAX: u64 = 64;
+
+/// Whether it holds, and what was seen.
+type Seen = Result<(), String>;
+
+/// Asks all checks until they hold or the time is over.
+pub fn wait(bench: &mut Workbench, settings: &Settings, checks: &[Check], within_ms: i64) -> CheckOutcome {
+    let began_ms = clock::boot_ms();
+    let mut pause_ms = POLL_MS_MIN;
+    loop {
+        let outcome = ask_all(bench, settings, checks);
+        let left_ms = within_ms - (clock::boot_ms() - began_ms);
+        if outcome.passed || left_ms <= 0 {
+            return outcome;
+        }
+        let left_ms = u64::try_from(left_ms).unwrap_or(0);
+        std::thread::sleep(Duration::from_millis(pause_ms.min(left_ms)));
+        pause_ms = (pause_ms * 2).min(POLL_MS_MAX);
+    }
+}
+
+fn ask_all(bench: &mut Workbench, settings: &Settings, checks: &[Check]) -> CheckOutcome {
+    let failed: Vec<_> = checks
+        .iter()
+        .filter_map(|check| {
+            ask(bench, settings, check).err().map(|seen| format!("{}: {seen}", check.sentence()))
+        })
+        .collect();
+    let passed = failed.is_empty();
+    let detail = if passed {
+        checks.iter().map(Check::sentence).collect::<Vec<_>>().join("; ")
+    } else {
+        format!("does not hold: {}", failed.join("; "))
+    };
+    CheckOutcome { passed, detail: super::admission::short_to(detail, DETAIL_BYTES_MAX) }
+}
+
+fn holds(holds: bool, seen: impl Into<String>) -> Seen {
+    if holds { Ok(()) } else { Err(seen.into()) }
+}
+
+fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
+    match check {
+        Check::UnitActive { unit } => {
+            let state = bench.systemd.state(unit)?;
+            holds(state.active_state == "active", format!("it is {}", state.active_state))
+        }
+        Check::UnitNotActive { unit } => {
+            let state = bench.systemd.state(unit)?;
+            let runs =
+                matches!(state.active_state.as_str(), "active" | "activating" | "reloading" | "refreshing");
+            holds(!runs, format!("it is {}", state.active_state))
+        }
+        Check::HttpOk { url } => http::ok(url),
+        Check::FileExists { path } => holds(Place::of(path)?.stat()?.is_some(), "it does not"),
+        Check::FileAbsent { path } => match Place::of(path) {
+            // No folder, no file.
+            Err(_) if !std::path::Path::new(path.as_str()).exists() => Ok(()),
+            place => holds(place?.stat()?.is_none(), "it does"),
+        },
+        Check::FileSame { path, other } => holds(same(path, other)?, "they differ"),
+        Check::FileDiffers { path, other } => holds(!same(path, other)?, "they are the same"),
+        Check::FileFresh { path, within_s } => fresh(path, *within_s),
+        Check::FileModeIs { path, mode } => {
+            let stat = Place::of(path)?.stat()?.ok_or("it does not exist")?;
+            let now = stat.st_mode & 0o7777;
+            holds(octal_mode(mode) == Some(now), format!("it has {now:04o}"))
+        }
+        Check::FilesystemBelow { path, used_percent } => {
+            let fs = statvfs(path.as_str()).map_err(|e| e.to_string())?;
+            // As df counts: what only root may use does not count as free.
+            let used = fs.f_blocks.saturating_sub(fs.f_bfree);
+            below(used, used + fs.f_bavail, *used_percent)
+        }
+        Check::FilesystemInodesBelow { path, used_percent } => {
+            let fs = statvfs(path.as_str()).map_err(|e| e.to_string())?;
+            below(fs.f_files.saturating_sub(fs.f_ffree), fs.f_files, *used_percent)
+        }
+        Check::PidfileStale { path, unit } => pidfile_stale(&mut bench.systemd, path, unit),
+        Check::ProcessGone { process } => holds(!processes::lives(*process), "it lives"),
+        Check::ProcessPresent { process } => holds(processes::lives(*process), "it is gone"),
+        Check::ProcessRunning { process } => {
+            let named =
+                bench.processes.get(process).ok_or("this host's configuration has no such process")?;
+            holds(named.find().is_some(), "it does not")
+        }
+        Check::ProcessNotRunning { process } => {
+            let named =
+                bench.processes.get(process).ok_or("this host's configuration has no such process")?;
+            named.find().map_or(Ok(()), |process| Err(format!("it runs as process {}", process.pid)))
+        }
+        Check::AddressForeign { ip } => foreign(settings, *ip),
+        Check::CheckPasses { name } => {
+            let named = settings.checks.get(name).ok_or("this host's configuration has no such check")?;
+            run(bench, &named.argv, named.timeout_ms)
+        }
+        Check::CommandOk { argv } => run(bench, argv, COMMAND_MS_MAX),
+    }
+}
+
+fn run(bench: &Workbench, argv: &[String], timeout_ms: i64) -> Seen {
+    let report = bench.programs.run(argv, timeout_ms, None)?;
+    command::fault(&report).map_or(Ok(()), |how| Err(format!("{how}: {}", report.output.trim())))
+}
+
+fn same(path: &AbsPath, other: &AbsPath) -> Result<bool, String> {
+    let digest = |path: &AbsPath| {
+        let place = Place::of(path)?;
+        let file = place.open(false)?.ok_or_else(|| format!("{path} does not exist"))?;
+        let length = file.metadata().map_err(|e| e.to_string())?.len();
+        Ok::<_, String>((length, sha256(&file).map_err(|e| format!("{path}: {e}"))?))
+    };
+    Ok(digest(path)? == digest(other)?)
+}
+
+fn fresh(path: &AbsPath, within_s: i64) -> Seen {
+    let metadata = std::fs::metadata(path.as_str()).map_err(|e| e.to_string())?;
+    let age_s = clock::wall().0 / 1000 - metadata.mtime();
+    // A time in the future is that of another clock, and tells nothing.
+    holds((-1..=within_s).contains(&age_s), format!("it is {age_s} s old"))
+}
+
+fn below(used: u64, total: u64, percent: i64) -> Seen {
+    let limit = u128::try_from(percent).unwrap_or(0);
+    let seen = if total == 0 { 0 } else { u128::from(used) * 100 / u128::from(total) };
+    holds(u128::from(used) * 100 < limit * u128::from(total) || total == 0, format!("it is {seen} %"))
+}
+
+fn pidfile_stale(systemd: &mut Systemd, path: &AbsPath, unit: &UnitName) -> Seen {
+    let place = Place::of(path)?;
+    let file = place.open(false)?.ok_or("there is no such pidfile")?;
+    let mut text = String::new();
+    file.take(PIDFILE_BYTES_MAX).read_to_string(&mut text).map_err(|e| e.to_string())?;
+    let pid: u32 = text.trim().parse().map_err(|_| "it holds no process number")?;
+    let Some(process) = processes::look(pid).filter(|p| !matches!(p.state, 'Z' | 'X')) else { return Ok(()) };
+    let main_pid = systemd.state(unit)?.main_pid;
+    let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
+    let in_unit = cgroup
+        .lines()
+        .any(|line| line.rsplit(':').next().is_some_and(|p| p.split('/').any(|part| part == unit.as_str())));
+    holds(!in_unit && main_pid != pid, format!("process {pid} belongs to {unit}"))
+}
+
+fn foreign(settings: &Settings, ip: IpAddr) -> Seen {
+    holds(one_other_machine(ip), "it is no address of one machine")?;
+    holds(!own(ip), "it is this host's own")?;
+    holds(!settings.server_addresses()?.contains(&ip.to_canonical()), "it is the server's")
+}
+
+/// Says whether an address is this host's own: to those the kernel speaks from the same address. Nothing is sent.
+pub fn own(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    let any =
+        if ip.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let spoken_from = || {
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+        socket.connect(SocketAddr::new(ip, 9))?;
+        socket.local_addr()
+    };
+    ip.is_loopback() || spoken_from().is_ok_and(|from: SocketAddr| from.ip().to_canonical() == ip)
+}

@@ -1,0 +1,58 @@
+//! The machine that is acted on: joins the facts, the actions and the checks to the domain's [`Host`].
+
+use super::actions::{self, Workbench};
+use super::checks;
+use super::clock;
+use super::gate::Gate;
+use sopwith_domain::check::Check;
+use sopwith_domain::run::{
+    CheckOutcome, Effect, Host, PRIOR_BYTES_MAX, Prior, StepContext, StepOutcome, UndoOutcome,
+};
+use sopwith_domain::time::Timestamp;
+use sopwith_domain::warrant::{Facts, Warrant};
+
+/// This host.
+#[derive(Debug)]
+pub struct RealHost {
+    pub gate: Gate,
+    pub bench: Workbench,
+}
+
+impl Host for RealHost {
+    fn capture(&mut self, step: StepContext<'_>) -> Result<Prior, String> {
+        let prior = actions::capture(&mut self.bench, step)?;
+        let bytes = prior.to_string().len();
+        if bytes > PRIOR_BYTES_MAX {
+            return Err(format!("it takes {bytes} bytes to describe, at most {PRIOR_BYTES_MAX}"));
+        }
+        Ok(prior)
+    }
+
+    fn perform(&mut self, step: StepContext<'_>, prior: &Prior) -> StepOutcome {
+        actions::perform(&mut self.bench, step, prior)
+    }
+
+    fn probe(&mut self, step: StepContext<'_>, prior: &Prior) -> Effect {
+        actions::probe(&mut self.bench, step, prior)
+    }
+
+    fn undo(&mut self, step: StepContext<'_>, prior: &Prior) -> UndoOutcome {
+        actions::undo(&mut self.bench, step, prior)
+    }
+
+    fn await_checks(&mut self, checks: &[Check], within_ms: i64) -> CheckOutcome {
+        checks::wait(&mut self.bench, &self.gate.settings, checks, within_ms)
+    }
+
+    fn now(&self) -> Timestamp {
+        clock::wall()
+    }
+
+    fn boot_ms(&self) -> i64 {
+        clock::boot_ms()
+    }
+
+    fn facts(&mut self, warrant: &Warrant) -> Facts {
+        self.gate.facts(warrant.order(), warrant.plan())
+    }
+}

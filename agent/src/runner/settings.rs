@@ -1,0 +1,136 @@
+//! What the runner needs to know of this host, apart from what it reads afresh each time.
+
+use super::trusted;
+use crate::config::{At, Config};
+use sopwith_domain::ids::HostId;
+use sopwith_domain::value::{AbsPath, Word};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+/// Name of the runner's own folder in the state folder; nobody else may look into it.
+pub const FOLDER: &str = "runner";
+
+/// How long the quarantine of an ended run is kept, in milliseconds.
+const QUARANTINE_KEPT_MS: i64 = 7 * sopwith_domain::time::DAY_MS;
+/// Longest configuration, in bytes.
+const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// Longest file with the server's address, in bytes.
+const ADDRESS_BYTES_MAX: usize = 4096;
+
+/// The runner's part of the agent's configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub host: HostId,
+    pub state_dir: PathBuf,
+    pub runtime_dir: PathBuf,
+    pub declarations_dir: PathBuf,
+    pub allowed_signers: PathBuf,
+    pub stop_file: PathBuf,
+    /// Address of the server as the configuration has it.
+    pub server: Option<String>,
+    /// Most automatic runs per fingerprint in a day, whatever the server says.
+    pub automatic_tries_max: u32,
+    /// Whether people's approvals must carry their own signature.
+    pub demand_signatures: bool,
+    /// The administrator's own checks, for `check.passes`.
+    pub checks: BTreeMap<Word, NamedCheck>,
+    /// The administrator's own processes, for `process.start`.
+    pub processes: BTreeMap<Word, NamedProcess>,
+    /// This very program, which supervises the programs of steps.
+    pub program: PathBuf,
+    /// How long the quarantine of an ended run is kept, in milliseconds.
+    pub quarantine_kept_ms: i64,
+}
+
+/// A check that the administrator defined by an argument vector.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedCheck {
+    pub argv: Vec<String>,
+    pub timeout_ms: i64,
+}
+
+/// A process that the administrator named, and what starts it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedProcess {
+    pub pidfile: Option<PathBuf>,
+    /// The first words of its command line.
+    pub command: Vec<String>,
+    pub start: Option<AbsPath>,
+}
+
+impl Settings {
+    /// Reads the agent's configuration, which nobody but root may have written.
+    ///
+    /// # Errors
+    /// Returns everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let text = trusted::read(path, CONFIG_BYTES_MAX).map_err(|e| e.to_string())?;
+        let config = Config::parse(&text).map_err(|findings| {
+            let lines: Vec<_> = findings.iter().map(|f| format!("{}:{f}", path.display())).collect();
+            format!("failed to use the configuration:\n{}", lines.join("\n"))
+        })?;
+        Ok(Self::of(&config))
+    }
+
+    fn of(config: &Config) -> Self {
+        let texts = |argv: &[At<String>]| argv.iter().map(|word| word.to_string()).collect();
+        let checks = config.checks.iter().map(|check| {
+            let timeout_ms = i64::try_from(check.timeout.ms()).unwrap_or(i64::MAX);
+            ((*check.name).clone(), NamedCheck { argv: texts(&check.argv), timeout_ms })
+        });
+        let processes = config.processes.iter().map(|process| {
+            let named = NamedProcess {
+                pidfile: process.pidfile.as_ref().map(|path| path.path().into()),
+                command: texts(&process.command),
+                start: process.start.as_ref().map(|path| (**path).clone()),
+            };
+            ((*process.name).clone(), named)
+        });
+        Self {
+            host: (*config.host).clone(),
+            state_dir: config.state_dir.path().into(),
+            runtime_dir: config.runtime_dir.path().into(),
+            declarations_dir: config.declarations_dir.path().into(),
+            allowed_signers: config.allowed_signers.path().into(),
+            stop_file: config.stop_file.path().into(),
+            server: config.server.as_ref().map(|url| url.as_str().to_owned()),
+            automatic_tries_max: *config.runner.automatic_tries_per_day,
+            demand_signatures: *config.runner.demand_signatures,
+            checks: checks.collect(),
+            processes: processes.collect(),
+            program: "/proc/self/exe".into(),
+            quarantine_kept_ms: QUARANTINE_KEPT_MS,
+        }
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        self.state_dir.join(FOLDER)
+    }
+    pub fn journal(&self) -> PathBuf {
+        self.folder().join("journal.db")
+    }
+    pub fn server_key(&self) -> PathBuf {
+        self.folder().join("server_key")
+    }
+    /// Returns the addresses by which this host may reach the server, so that no step cuts it off.
+    ///
+    /// # Errors
+    /// They cannot be known; then no address can be held against them.
+    pub fn server_addresses(&self) -> Result<Vec<IpAddr>, String> {
+        let kept = || trusted::read(&self.folder().join("server_address"), ADDRESS_BYTES_MAX).ok();
+        let url = self.server.clone().or_else(kept).ok_or("the address of the server is not known here")?;
+        let rest = url.trim().split_once("://").map_or(url.trim(), |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        let authority = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            authority.to_owned()
+        } else {
+            format!("{authority}:443")
+        };
+        let found = authority.to_socket_addrs().map_err(|e| format!("the server {authority}: {e}"))?;
+        Ok(found.map(|address| address.ip().to_canonical()).collect())
+    }
+    pub fn quarantine(&self) -> PathBuf {
+        self.folder().join("quarantine")
+    }
+}

@@ -1,0 +1,398 @@
+//! The supervisor of one program of a step: `sopwith-agent step-exec`. It is a process of its own so that it can be
+//! the reaper of everything the program starts, however often that forks, leaves its session or ignores signals:
+//! it ends only when it has no descendant left, or says how many it could not end.
+//!
+//! Its standard input is a lifeline: when the runner is gone, so is the program. Its standard output is a report.
+
+use super::actions::processes::descendants;
+use super::clock;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, set_child_subreaper, setsid,
+    umask, wait,
+};
+use serde::{Deserialize, Serialize};
+use sopwith_domain::run::OUTPUT_BYTES_MAX;
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+/// How long a program may take to obey SIGTERM, in milliseconds.
+const GRACE_MS: i64 = 2000;
+/// How long it may take until everything is dead after SIGKILL; only a process stuck in the kernel takes longer.
+const KILL_MS_MAX: i64 = 10_000;
+/// Most processes of one program, where the kernel's pids controller is at hand.
+const PIDS_MAX: &str = "512";
+/// Bytes kept of each end of the output, less room for the note between them.
+const END_BYTES_MAX: usize = OUTPUT_BYTES_MAX / 2 - 64;
+/// Where programs are looked for, and the language they speak; nothing else of the runner's environment.
+pub const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C")];
+const NOT_STARTED: i32 = 127;
+
+/// What the supervisor of one program is told.
+#[derive(clap::Args, Debug)]
+pub struct StepExecArguments {
+    /// Longest time the program may take, in milliseconds.
+    #[arg(long)]
+    pub timeout_ms: i64,
+    /// File to hold locked while anything of the program lives.
+    #[arg(long)]
+    pub lock: Option<PathBuf>,
+    /// Become the program, in this control group where there is one (the supervisor's own use).
+    #[arg(long)]
+    pub become_it: bool,
+    #[arg(long)]
+    pub cgroup: Option<PathBuf>,
+    /// The program and its arguments.
+    #[arg(last = true, required = true)]
+    pub argv: Vec<String>,
+}
+
+/// How the program ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    Exited(i32),
+    Signalled(i32),
+    TimedOut,
+    NotStarted(String),
+}
+
+/// What the supervisor says at its end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub ending: Ending,
+    pub output: String,
+    /// Processes that were still there after the program's end and were killed.
+    pub killed: usize,
+    /// Processes that could not be killed.
+    pub survivors: usize,
+}
+
+/// Plays the supervisor, or becomes the program.
+pub fn run(arguments: &StepExecArguments) -> ExitCode {
+    if arguments.become_it {
+        return become_it(arguments);
+    }
+    let report = supervise(arguments).unwrap_or_else(|e| Report {
+        ending: Ending::NotStarted(e.to_string()),
+        output: String::new(),
+        killed: 0,
+        survivors: 0,
+    });
+    let written =
+        serde_json::to_vec(&report).map_err(io::Error::other).and_then(|r| io::stdout().write_all(&r));
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Enters the control group and its own session, then becomes the program.
+fn become_it(arguments: &StepExecArguments) -> ExitCode {
+    if let Some(cgroup) = &arguments.cgroup
+        && let Err(e) = fs::write(cgroup.join("cgroup.procs"), "0")
+    {
+        eprintln!("failed to enter {}: {e}", cgroup.display());
+        return ExitCode::from(NOT_STARTED as u8);
+    }
+    // It fails only for a leader of a group, which a process just made is not.
+    let _ = setsid();
+    umask(Mode::from_raw_mode(0o022));
+    let error = Command::new(&arguments.argv[0]).args(&arguments.argv[1..]).current_dir("/").exec();
+    eprintln!("failed to start {}: {error}", arguments.argv[0]);
+    ExitCode::from(NOT_STARTED as u8)
+}
+
+fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
+    // Held until this process ends, and so by the kernel's word until then.
+    let lock = arguments.lock.as_ref().map(File::open).transpose()?;
+    if let Some(lock) = &lock {
+        flock(lock, FlockOperation::LockExclusive)?;
+    }
+    let _ = setsid();
+    set_child_subreaper(Some(getpid()))?;
+    let cgroup = Cgroup::make();
+    let (pipe, writer) = io::pipe()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["step-exec", "--become-it", "--timeout-ms", "0"]);
+    if let Some(cgroup) = &cgroup {
+        command.arg("--cgroup").arg(&cgroup.0);
+    }
+    command.arg("--").args(&arguments.argv).env_clear().envs(ENVIRONMENT);
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let child = command.spawn()?;
+    drop(command);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    rustix::io::ioctl_fionbio(&pipe, true)?;
+    let mut tree =
+        Tree { program: pid, status: None, cgroup, pipe, output: Output::default(), drained: false };
+    Ok(tree.run(arguments.timeout_ms))
+}
+
+/// A control group of the program's own, where cgroup v2 can be written.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn make() -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?;
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+        if own.contains("..") {
+            return None;
+        }
+        let path = Path::new(mount)
+            .join(own.trim_start_matches('/'))
+            .join(format!("sopwith-step-{}", std::process::id()));
+        fs::create_dir(&path).ok()?;
+        if !path.join("cgroup.kill").exists() {
+            let _ = fs::remove_dir(&path);
+            return None;
+        }
+        // Only where the service manager has delegated the controller; the unit's own limit holds in any case.
+        let _ = fs::write(path.join("pids.max"), PIDS_MAX);
+        Some(Self(path))
+    }
+
+    fn kill(&self) {
+        let _ = fs::write(self.0.join("cgroup.kill"), "1");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // The kernel may need a moment to see that it is empty.
+        for _ in 0..50 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+struct Tree {
+    program: Pid,
+    status: Option<Ending>,
+    cgroup: Option<Cgroup>,
+    pipe: PipeReader,
+    output: Output,
+    drained: bool,
+}
+
+impl Tree {
+    fn run(&mut self, timeout_ms: i64) -> Report {
+        let timed_out = !self.wait_until(clock::boot_ms() + timeout_ms);
+        if timed_out {
+            for process in descendants(std::process::id()) {
+                signal(process.pid, Signal::TERM);
+            }
+            self.wait_until(clock::boot_ms() + GRACE_MS);
+        }
+        let (killed, survivors) = self.kill();
+        self.drain();
+        let ending = match self.status.take() {
+            _ if timed_out => Ending::TimedOut,
+            Some(Ending::Exited(NOT_STARTED)) => Ending::NotStarted(String::new()),
+            Some(ending) => ending,
+            None => Ending::TimedOut,
+        };
+        Report { ending, output: self.output.text(), killed, survivors }
+    }
+
+    /// Waits until the program is over (its descendants may live on), and says whether it is. The runner's death
+    /// counts as the end of all time.
+    fn wait_until(&mut self, deadline_ms: i64) -> bool {
+        let Ok(descriptor) = pidfd_open(self.program, PidfdFlags::empty()) else {
+            self.reap();
+            return true;
+        };
+        let stdin = io::stdin();
+        loop {
+            let left_ms = deadline_ms - clock::boot_ms();
+            if left_ms <= 0 {
+                return false;
+            }
+            let timeout = Timespec { tv_sec: left_ms / 1000, tv_nsec: left_ms % 1000 * 1_000_000 };
+            let (over, gone) = {
+                let mut waiting = vec![
+                    PollFd::new(&descriptor, PollFlags::IN),
+                    PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN),
+                ];
+                if !self.drained {
+                    waiting.push(PollFd::new(&self.pipe, PollFlags::IN));
+                }
+                match poll(&mut waiting, Some(&timeout)) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(_) => return false,
+                }
+                (!waiting[0].revents().is_empty(), !waiting[1].revents().is_empty())
+            };
+            self.drain();
+            if over {
+                self.reap();
+                return true;
+            }
+            if gone {
+                return false;
+            }
+        }
+    }
+
+    /// Ends every descendant and returns how many were killed and how many could not be.
+    fn kill(&mut self) -> (usize, usize) {
+        let began_ms = clock::boot_ms();
+        let mut killed = std::collections::BTreeSet::new();
+        loop {
+            if self.reap() {
+                return (killed.len(), 0);
+            }
+            let mut alive = descendants(std::process::id());
+            alive.retain(|p| p.state != 'Z');
+            if clock::boot_ms() - began_ms > KILL_MS_MAX {
+                return (killed.len(), alive.len());
+            }
+            killed.extend(alive.iter().map(|p| p.pid));
+            match &self.cgroup {
+                Some(cgroup) => cgroup.kill(),
+                // What forks faster than it can be killed is stopped first, as a whole: the stopped keep their
+                // numbers, so that at the latest when there are no more numbers nothing new comes.
+                None if alive.iter().any(|p| p.state != 'T') && alive.len() > 1 => {
+                    alive.iter().for_each(|p| signal(p.pid, Signal::STOP));
+                    std::thread::yield_now();
+                    if descendants(std::process::id()).iter().any(|p| !matches!(p.state, 'T' | 'Z' | 'D')) {
+                        continue;
+                    }
+                }
+                None => {}
+            }
+            // Also what has left the control group.
+            alive.iter().for_each(|p| signal(p.pid, Signal::KILL));
+            self.drain();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Takes leave of dead children, and says whether there is none left at all.
+    fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.program => {
+                    let exited = status.exit_status().map(Ending::Exited);
+                    let signalled = status.terminating_signal().map(Ending::Signalled);
+                    self.status = exited.or(signalled).or(self.status.take());
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        let mut buffer = [0; 64 * 1024];
+        while !self.drained {
+            match self.pipe.read(&mut buffer) {
+                Ok(0) => self.drained = true,
+                Ok(read) => self.output.take(&buffer[..read]),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    // A descendant that is gone was waited for by its parent, or will be by us: its number is not used again
+    // between the look and the signal, unless all others are used up in that instant.
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// The two ends of an output of any length.
+#[derive(Default)]
+struct Output {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    left_out: u64,
+}
+
+impl Output {
+    fn take(&mut self, mut bytes: &[u8]) {
+        let room = END_BYTES_MAX - self.head.len();
+        let to_head = room.min(bytes.len());
+        self.head.extend_from_slice(&bytes[..to_head]);
+        bytes = &bytes[to_head..];
+        // Only the last bytes of a long piece can stay.
+        let skip = bytes.len().saturating_sub(END_BYTES_MAX);
+        let over = (self.tail.len() + bytes.len() - skip).saturating_sub(END_BYTES_MAX);
+        self.tail.drain(..over.min(self.tail.len()));
+        self.tail.extend(&bytes[skip..]);
+        self.left_out += (skip + over) as u64;
+    }
+
+    fn text(&self) -> String {
+        let (first, second) = self.tail.as_slices();
+        let tail = [first, second].concat();
+        if self.left_out == 0 {
+            let whole = [self.head.as_slice(), &tail].concat();
+            return cut_end(String::from_utf8_lossy(&whole).into_owned(), 2 * END_BYTES_MAX);
+        }
+        let head = cut_end(String::from_utf8_lossy(&self.head).into_owned(), END_BYTES_MAX);
+        let tail = cut_start(String::from_utf8_lossy(&tail).into_owned(), END_BYTES_MAX);
+        format!("{head}\n… {} bytes left out …\n{tail}", self.left_out)
+    }
+}
+
+fn cut_end(mut text: String, bytes_max: usize) -> String {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.truncate(end);
+    text
+}
+
+fn cut_start(text: String, bytes_max: usize) -> String {
+    let start = text.len().saturating_sub(bytes_max);
+    let start = (start..=text.len()).find(|start| text.is_char_boundary(*start)).unwrap_or(text.len());
+    text[start..].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_of_an_output_are_kept_and_the_middle_is_counted() {
+        let mut short = Output::default();
+        short.take(b"hello ");
+        short.take(b"world");
+        assert_eq!(short.text(), "hello world");
+        for piece in [1, 7, 1000, 100_000] {
+            let mut long = Output::default();
+            let all: Vec<u8> = (0..1_000_000_u32).map(|n| b'a' + (n % 26) as u8).collect();
+            all.chunks(piece).for_each(|c| long.take(c));
+            let text = long.text();
+            assert!(text.len() <= OUTPUT_BYTES_MAX, "{}", text.len());
+            assert!(text.starts_with("abcdef"));
+            assert!(text.as_bytes().ends_with(&all[all.len() - 1000..]));
+            assert!(
+                text.contains(&format!("… {} bytes left out …", all.len() - 2 * END_BYTES_MAX)),
+                "{piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn output_that_is_no_text_stays_within_the_bound() {
+        let mut binary = Output::default();
+        binary.take(&[0xff; 100_000]);
+        assert!(binary.text().len() <= OUTPUT_BYTES_MAX);
+        let mut small = Output::default();
+        small.take(&[0xff; 2 * END_BYTES_MAX]);
+        assert!(small.text().len() <= OUTPUT_BYTES_MAX);
+    }
+}
