@@ -14,5 +14,6 @@ pub mod report;
 pub mod round;
 pub mod scenario;
 pub mod sop_map;
+pub mod sopwith;
 mod track;
 mod trial;

@@ -65,6 +65,13 @@ impl Client {
         self.ask(Method::POST, path, Some(body), seen)
     }
 
+    /// Says whether the server takes requests.
+    pub fn ready(&self) -> bool {
+        self.runtime.block_on(async {
+            self.http.get(format!("{}/readyz", self.base)).send().await.is_ok_and(|r| r.status().is_success())
+        })
+    }
+
     /// Returns every incident, open and closed, in full.
     pub fn incidents(&self) -> Result<Vec<IncidentView>, ClientError> {
         let mut found = Vec::new();
