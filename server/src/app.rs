@@ -12,6 +12,7 @@ use crate::signers::Signers;
 use crate::telemetry::Metrics;
 use rustix::fs::{FlockOperation, flock};
 use sopwith_domain::time::Timestamp;
+use sopwith_protocol::api::JoinToken;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -112,6 +113,18 @@ impl App {
     /// address, browsers would not keep it.
     pub fn cookie_name(&self) -> &'static str {
         if self.config.operator_tls { "__Host-sopwith" } else { "sopwith" }
+    }
+
+    /// Returns a join token as it is shown, with the whole line to type on the host.
+    pub fn join_line(&self, token: &str, expires_at: Timestamp) -> JoinToken {
+        let ca_sha256 = self.keys.ca_sha256;
+        let server = self.config.agent_url();
+        JoinToken {
+            token: token.into(),
+            expires_at: expires_at.to_string(),
+            ca_sha256,
+            command: format!("sopwith-agent join --server {server} --token {token} --ca-sha256 {ca_sha256}"),
+        }
     }
 
     pub(crate) fn refused_files(&self, files: Vec<RefusedFile>) {

@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `sopwith-server`: see `sopwith_server::cli`.
+
+fn main() -> std::process::ExitCode {
+    sopwith_server::cli::main()
+}

@@ -7,7 +7,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use sopwith_domain::people::Role;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -175,6 +177,12 @@ fn scrape(app: &App) -> Result<Registry, prometheus::Error> {
     by("sopwith_runs", "Runs by where they stand.", "state", runs)?;
     gauge("sopwith_automation_stopped", "1 while all automation is stopped.", i64::from(stopped))?;
     ledger_metrics(app, &gauge, &counter)?;
+    let seconds = Counter::new(
+        "sopwith_ledger_commit_seconds_total",
+        "Time spent in committed batches, decisions included.",
+    )?;
+    seconds.inc_by(app.ledger.gauges().commit_us.load(Relaxed) as f64 / 1e6);
+    registry.register(Box::new(seconds))?;
     by(
         "sopwith_build_info",
         "Version of this server; always 1.",
@@ -198,11 +206,6 @@ fn ledger_metrics(
         signed(app.ledger.queued() as u64),
     )?;
     counter("sopwith_ledger_commits_total", "Transactions committed.", gauges.commits.load(Relaxed))?;
-    counter(
-        "sopwith_ledger_commit_microseconds_total",
-        "Time spent in committed batches, decisions included, in millionths of a second.",
-        gauges.commit_us.load(Relaxed),
-    )?;
     counter("sopwith_ledger_refusals_total", "Commands that were refused.", gauges.refusals.load(Relaxed))?;
     counter("sopwith_clock_leaps_total", "Leaps of the wall clock.", gauges.clock_leaps.load(Relaxed))?;
     let apart_s = gauges.clock_leapt_ms.load(Relaxed) / 1000;

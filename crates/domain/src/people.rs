@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Who the server itself is in the journal, for instance when it installs signed documents from its own folder. No
-/// operator can have this name.
+/// Who the server itself is in the journal, when it installs signed documents from its own folder or is told
+/// something on its own machine. No operator can have this name.
 pub const SERVER_ACCOUNT: &str = "sopwith";
 
 /// A role; each may do what those before it may.
