@@ -63,6 +63,9 @@ async fn attempt(
     keep(guard, name, key.to_owned(), response).await
 }
 
+/// A row: the request's hash, the answer's status and body, and when it was claimed.
+type Kept = (Vec<u8>, Option<u16>, Option<Vec<u8>>, i64);
+
 enum Claim {
     Ours,
     Running,
@@ -77,7 +80,7 @@ async fn claim(guard: &Guard, name: &str, key: &str, print: [u8; 32]) -> Result<
     let started_at = guard.app.started_at;
     let rows = move |tx: &rusqlite::Transaction<'_>, now: sopwith_domain::time::Timestamp| {
         tx.execute("DELETE FROM idempotency WHERE created_at < ?1", [now.0 - KEPT_MS])?;
-        let known: Option<(Vec<u8>, Option<u16>, Option<Vec<u8>>, i64)> = tx
+        let known: Option<Kept> = tx
             .query_row(
                 "SELECT request, status, answer, created_at FROM idempotency WHERE name = ?1 AND key = ?2",
                 params![name, key],

@@ -20,8 +20,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Fault> {
         let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
         let (parts, body) = request.into_parts();
-        let json = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        if !json.is_some_and(|kind| kind.split(';').next().is_some_and(|k| k.trim() == "application/json")) {
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()?.split(';').next());
+        if kind.map(str::trim) != Some("application/json") {
             return Err(Fault::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "not-json",

@@ -10,7 +10,7 @@ use sopwith_protocol::api::Problem;
 /// A problem on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    pub problem: Problem,
+    pub problem: Box<Problem>,
     /// Seconds after which a retry makes sense.
     pub retry_after_s: Option<u64>,
     /// What is current, where the request rested on something older.
@@ -27,7 +27,7 @@ impl Fault {
             help: None,
             errors: Vec::new(),
         };
-        Self { problem, retry_after_s: None, etag: None }
+        Self { problem: Box::new(problem), retry_after_s: None, etag: None }
     }
 
     /// Adds what the person can do about it.
@@ -139,7 +139,7 @@ fn refused(refusal: &Refusal) -> Fault {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
+        let body = serde_json::to_vec(&*self.problem).unwrap_or_default();
         let mut response = (self.status(), body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -5,7 +5,7 @@ use super::news::About;
 use rusqlite::{Connection, params};
 use sopwith_domain::event::Event;
 use sopwith_domain::evolve::ended;
-use sopwith_domain::ids::{Digest, Epoch, HostId, IncidentId};
+use sopwith_domain::ids::{Digest, Epoch, HostId, IncidentId, PlaybookId};
 use sopwith_domain::incident::{Incident, Phase, Run};
 use sopwith_domain::run::{End, What};
 use sopwith_domain::state::{Host, State};
@@ -79,7 +79,7 @@ fn write_incident(to: &Connection, incident: &Incident) -> Result<(), rusqlite::
         closed_at,
         sql(incident.signals),
         incident.attempts,
-        incident.chosen.as_ref().map(|playbook| playbook.as_str()),
+        incident.chosen.as_ref().map(PlaybookId::as_str),
         needs_person,
     ])?;
     Ok(())
