@@ -10,6 +10,26 @@ pub const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Most arguments of a `command`, the program included.
 pub const ARGV_MAX: usize = 64;
 
+/// The names of all actions.
+pub const ACTIONS: [&str; 16] = [
+    "unit.start",
+    "unit.stop",
+    "unit.restart",
+    "unit.reload",
+    "unit.reset-failed",
+    "process.signal",
+    "file.truncate",
+    "file.rotate",
+    "file.prune",
+    "file.quarantine",
+    "file.restore",
+    "file.write",
+    "file.mode",
+    "file.owner",
+    "file.reclaim-deleted",
+    "command",
+];
+
 /// Signals that a step may send to a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

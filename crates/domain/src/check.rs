@@ -4,6 +4,27 @@ use crate::value::{AbsPath, ProcessRef, UnitName, Url, Word};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
+/// The names of all checks.
+pub const CHECKS: [&str; 17] = [
+    "unit.active",
+    "unit.not-active",
+    "http.ok",
+    "file.exists",
+    "file.absent",
+    "file.same",
+    "file.differs",
+    "file.fresh",
+    "file.mode-is",
+    "filesystem.below",
+    "filesystem.inodes-below",
+    "pidfile.stale",
+    "process.gone",
+    "process.present",
+    "address.foreign",
+    "check.passes",
+    "command.ok",
+];
+
 /// What can be asked. The tag is the name that playbooks use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "check", deny_unknown_fields)]

@@ -2,7 +2,10 @@
 //! [`Playbook::parse`] is the only way to one; a playbook is data and gains no behaviour by being loaded,
 //! only by being approved as part of a plan.
 
+mod lint;
+mod node;
 mod parse;
+mod reader;
 mod template;
 
 pub use parse::Finding;
@@ -156,3 +159,6 @@ pub struct Playbook {
     pub limits: Limits,
     pub escalation: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,8 @@ type Values = BTreeMap<Word, Value>;
 fn fill(json: &Json, playbook: &Playbook, values: &Values, in_list: bool) -> Result<Json, Unresolved> {
     Ok(match json {
         Json::String(text) => match text.strip_prefix('$') {
+            // `$$` is a dollar sign.
+            Some(literal) if literal.starts_with('$') => Json::String(literal.into()),
             Some(name) => {
                 let value = value(name, playbook, values)?;
                 if in_list { list_argument(value)? } else { value.to_json() }
