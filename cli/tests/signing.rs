@@ -35,6 +35,8 @@ steps:
 verify:
   - check: unit.active
     with: {unit: $unit}
+  - check: file.fresh
+    with: {path: /run/demo.heartbeat, within_s: $within}
 soak_s: 5
 escalation: Call the owner of the demo.
 ";

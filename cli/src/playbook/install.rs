@@ -54,7 +54,7 @@ pub async fn install(args: Install, client: &Client, ui: &Ui) -> Result<(), Fail
         "This installs {} version {} ({}) at {}.\n  {}\nFrom then on it may be proposed for new incidents.",
         playbook.id,
         playbook.version,
-        super::text::risk(&playbook),
+        playbook.risk.sentence(),
         client.url(),
         playbook.title
     ))?;

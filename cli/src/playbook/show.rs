@@ -49,7 +49,7 @@ pub async fn show(args: Show, ui: &Ui) -> Result<(), Failure> {
         })
     });
     ui.show(&raw, || match args.markdown {
-        true => text::markdown(&playbook),
+        true => playbook.to_markdown(),
         false => text::terminal(&playbook, signer.as_deref(), ui),
     })
 }

@@ -2,6 +2,7 @@
 //! [`Playbook::parse`] is the only way to one; a playbook is data and gains no behaviour by being loaded,
 //! only by being approved as part of a plan.
 
+mod document;
 mod lint;
 mod node;
 mod parse;

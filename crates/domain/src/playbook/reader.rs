@@ -133,7 +133,11 @@ impl<'a> Fields<'a> {
         let (number, place) = self.integer(name)?;
         let fits = (min..=max).contains(&number).then(|| T::try_from(number).ok()).flatten();
         if fits.is_none() {
-            self.findings.add(place, format!("{name} is {number}, must be {min} to {max}"));
+            let bounds = match max >= i64::from(u32::MAX) {
+                true => format!("at least {min}"),
+                false => format!("{min} to {max}"),
+            };
+            self.findings.add(place, format!("{name} is {number}, must be {bounds}"));
         }
         fits
     }

@@ -50,7 +50,7 @@ fn each_mistake_is_found_where_it_stands() {
                 irreversible_because: it hangs\n    timeout_s: 5\n";
     let p = ("  unit: {", "  p: {type: process, from: process}\n  unit: {");
     let table: Vec<(Vec<(&str, String)>, &str)> = vec![
-        (vec![("version: 1", "version: 0".into())], "3:10: version is 0, must be 1 to 4294967295"),
+        (vec![("version: 1", "version: 0".into())], "3:10: version is 0, must be at least 1"),
         (vec![("risk: auto", "risk: low".into())], "7:7: risk is low, must be auto, approval or never"),
         (vec![("escalation: Call somebody.\n", String::new())], "2:1: a playbook needs the field escalation"),
         (
@@ -65,10 +65,10 @@ fn each_mistake_is_found_where_it_stands() {
         (vec![("kind: unit.failed", "kind: unit".into())], "9:11: signal kind \"unit\" is not valid"),
         (vec![("kind: unit.failed", "kind: unit.failed\n    where: {x: []}".into())], "this never matches"),
         (vec![("type: unit", "type: units".into())], "11:16: there is no type units"),
-        (vec![("optional: true", "optional: yes".into())], "must be true or false"),
+        (vec![("optional: true", "optional: maybe".into())], "must be true or false"),
         (vec![(", optional: true", ", min: 1".into())], "has min or max, which bound whole numbers only"),
-        (vec![("timeout_s: 10", "timeout_s: 0".into())], "16:16: timeout_s is 0, must be 1 to 3600"),
-        (vec![("do: unit.start", "do: unit.begin".into())], "14:9: there is no action unit.begin; there are"),
+        (vec![("timeout_s: 10", "timeout_s: 0".into())], "17:16: timeout_s is 0, must be 1 to 3600"),
+        (vec![("do: unit.start", "do: unit.begin".into())], "15:9: there is no action unit.begin; there are"),
         (vec![("do: unit.start", "do: unit.strat".into())], "unit.start is meant?"),
         (vec![("check: http.ok", "check: http".into())], "there is no check http; there are"),
         (vec![("{unit: $unit}\n    time", "{unit: $unit, now: 1}\n    time".into())], "unknown field `now`"),
