@@ -11,13 +11,14 @@ pub const WRITE_BYTES_MAX: usize = 64 * 1024;
 pub const ARGV_MAX: usize = 64;
 
 /// The names of all actions.
-pub const ACTIONS: [&str; 16] = [
+pub const ACTIONS: [&str; 17] = [
     "unit.start",
     "unit.stop",
     "unit.restart",
     "unit.reload",
     "unit.reset-failed",
     "process.signal",
+    "process.start",
     "file.truncate",
     "file.rotate",
     "file.prune",

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// The names of all checks.
-pub const CHECKS: [&str; 17] = [
+pub const CHECKS: [&str; 19] = [
     "unit.active",
     "unit.not-active",
     "http.ok",
@@ -20,6 +20,8 @@ pub const CHECKS: [&str; 17] = [
     "pidfile.stale",
     "process.gone",
     "process.present",
+    "process.running",
+    "process.not-running",
     "address.foreign",
     "check.passes",
     "command.ok",

@@ -150,3 +150,20 @@ fn what_is_not_a_playbook_is_refused_with_its_place() {
         assert!(found.iter().any(|f| f.contains(expected)) && !found.is_empty(), "{text:.40}: {found:?}");
     }
 }
+
+/// serde names all variants when it is given one that is none.
+#[test]
+fn the_lists_of_actions_and_checks_are_whole() {
+    let variants =
+        |error: String| -> Vec<String> { error.split('`').skip(3).step_by(2).map(str::to_owned).collect() };
+    let none = serde_json::json!({"action": "?", "check": "?"});
+    let actions = serde_json::from_value::<crate::action::Action>(none.clone()).expect_err("there is no ?");
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    let ours = |names: &[&str]| sorted(names.iter().map(ToString::to_string).collect());
+    assert_eq!(sorted(variants(actions.to_string())), ours(&crate::action::ACTIONS));
+    let checks = serde_json::from_value::<crate::check::Check>(none).expect_err("there is no ?");
+    assert_eq!(sorted(variants(checks.to_string())), ours(&crate::check::CHECKS));
+}
