@@ -5,6 +5,7 @@ mod debian;
 mod faults;
 mod licences;
 mod test;
+mod try_it;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,11 @@ struct Task {
 }
 
 const TASKS: &[Task] = &[
+    Task {
+        name: "try",
+        about: "run Sopwith on this machine to look at; --once: by itself",
+        work: try_it::run,
+    },
     Task { name: "test", about: "run everything that CI runs; --help names the steps", work: test::run },
     Task {
         name: "faults",
