@@ -61,7 +61,9 @@ pub async fn approve(args: Approve, client: &Client, ui: &Ui) -> Result<(), Fail
     ui.say(&shown.join("\n"))?;
     ui.confirm(&format!("\nApprove plan {} on {}?", plan.digest.short(), plan.host), args.yes)?;
     let signature = match &args.sign {
-        Some(path) => Some(keys::sign_with(path, APPROVAL_NAMESPACE, &plan.digest.to_string())?.signature),
+        Some(path) => {
+            Some(keys::sign(&keys::load(path)?, APPROVAL_NAMESPACE, &plan.digest.to_string())?.signature)
+        }
         None => None,
     };
     let signed = signature.is_some();

@@ -5,8 +5,9 @@ use crate::failure::Failure;
 use crate::ui::{Cell, Tone, Ui};
 use crate::{plan_text, run, watch, words};
 use clap::{Args, Subcommand};
+use reqwest::Method;
 use sopwith_domain::ids::IncidentId;
-use sopwith_protocol::api::{IncidentSummary, IncidentView};
+use sopwith_protocol::api::{IncidentSummary, IncidentView, WithReason};
 
 /// Lines of one piece of evidence that are shown without `--full`.
 const EVIDENCE_LINES: usize = 8;
@@ -19,6 +20,8 @@ pub enum Incident {
     Show(Show),
     /// Follows what happens, live.
     Watch(watch::Watch),
+    /// Closes an incident that a person has dealt with.
+    Close(Close),
 }
 
 #[derive(Args, Debug)]
@@ -40,6 +43,19 @@ pub struct Show {
     full: bool,
 }
 
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sopwith incident close INC-7 --reason \"disk was replaced\"")]
+pub struct Close {
+    /// As in INC-7.
+    incident: IncidentId,
+    /// What was done; the incident keeps it.
+    #[arg(long)]
+    reason: String,
+    /// Does not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
 pub async fn run(args: Incident, client: &Client, ui: &Ui) -> Result<(), Failure> {
     match args {
         Incident::List(args) => {
@@ -52,7 +68,17 @@ pub async fn run(args: Incident, client: &Client, ui: &Ui) -> Result<(), Failure
             ui.show(&answer.raw, || show(&answer.view, args.full, ui))
         }
         Incident::Watch(args) => watch::watch(args, client, ui).await,
+        Incident::Close(args) => close(args, client, ui).await,
     }
+}
+
+async fn close(args: Close, client: &Client, ui: &Ui) -> Result<(), Failure> {
+    let view: IncidentView = client.get(&path(args.incident)).await?.view;
+    ui.say(&head(&view, ui))?;
+    ui.confirm(&format!("Close {}?", args.incident), args.yes)?;
+    let body = WithReason { reason: args.reason };
+    let raw = client.send(Method::POST, &format!("{}/close", path(args.incident)), Some(&body), None).await?;
+    ui.show(&raw, || format!("✓ {} is closed.", args.incident))
 }
 
 /// Returns where the API keeps an incident.

@@ -10,13 +10,12 @@ use ssh_key::{LineEnding, PrivateKey};
 use std::path::{Path, PathBuf};
 
 /// Signs a text in the form of `ssh-keygen -Y sign`.
-pub fn sign_with(path: &Path, namespace: &str, text: &str) -> Result<SignedText, Failure> {
-    let key = load(path)?;
-    signature::sign(&key, namespace, text)
-        .map_err(|e| Failure::failed(format!("the key {} cannot sign: {e}", path.display())))
+pub fn sign(key: &PrivateKey, namespace: &str, text: &str) -> Result<SignedText, Failure> {
+    signature::sign(key, namespace, text).map_err(|e| Failure::failed(format!("the key cannot sign: {e}")))
 }
 
-fn load(path: &Path) -> Result<PrivateKey, Failure> {
+/// Reads a private key, and asks for its passphrase if it has one.
+pub fn load(path: &Path) -> Result<PrivateKey, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|e| Failure::failed(format!("cannot read the key {}: {e}", path.display())))?;
     let key = PrivateKey::from_openssh(&text).map_err(|e| {

@@ -107,6 +107,11 @@ pub async fn logout(ui: &Ui) -> Result<(), Failure> {
     let Some(session) = Session::stored()? else {
         return ui.say("You were not logged in.");
     };
+    if session.expires_at.is_none() {
+        Session::forget()?;
+        let text = "The API token of {url} is forgotten here. It still works: revoke it if it is not needed.";
+        return ui.say(&text.replace("{url}", &session.url));
+    }
     let client = Client::new(&session.url, Some(session.token), &session.trust);
     let ended = match client {
         Ok(client) => client.send(Method::DELETE, "/session", None::<&()>, None).await,

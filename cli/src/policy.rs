@@ -2,6 +2,7 @@
 
 use crate::client::{self, Client};
 use crate::failure::Failure;
+use crate::keys;
 use crate::playbook::{self, read_signature, write_signature};
 use crate::ui::Ui;
 use crate::words;
@@ -58,7 +59,7 @@ pub async fn run(args: Policy, ui: &Ui) -> Result<(), Failure> {
         Policy::Sign(args) => {
             let text = playbook::read(&args.file)?;
             checked(&args.file, &text)?;
-            let path = write_signature(&args.file, &args.key, POLICY_NAMESPACE, &text)?;
+            let path = write_signature(&args.file, &keys::load(&args.key)?, POLICY_NAMESPACE, &text)?;
             ui.show(&serde_json::json!({"file": args.file, "signature": path}), || {
                 format!("✓ signed: {}", path.display())
             })

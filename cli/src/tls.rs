@@ -92,3 +92,57 @@ impl ServerCertVerifier for Pinned {
         self.schemes.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use std::time::Duration;
+
+    struct Ca {
+        der: CertificateDer<'static>,
+        issuer: Issuer<'static, KeyPair>,
+    }
+
+    fn ca() -> Ca {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let der = params.self_signed(&key).expect("a certificate").der().clone();
+        Ca { der, issuer: Issuer::new(params, key) }
+    }
+
+    fn leaf(ca: &Ca, name: &str) -> CertificateDer<'static> {
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let key = KeyPair::generate().expect("a key");
+        params.signed_by(&key, &ca.issuer).expect("a certificate").der().clone()
+    }
+
+    #[test]
+    fn only_a_chain_that_hangs_from_the_pinned_ca_is_trusted() {
+        let (ours, other) = (ca(), ca());
+        let good = leaf(&ours, "sopwith.example");
+        let foreign = leaf(&other, "sopwith.example");
+        let pin = Digest::of(&ours.der);
+        let (ours, other) = (vec![ours.der.clone()], vec![other.der.clone()]);
+        let both = [ours.clone(), other.clone()].concat();
+        let table: [(&str, &CertificateDer<'_>, &[CertificateDer<'_>], &str, bool); 6] = [
+            ("the pinned CA", &good, &ours, "sopwith.example", true),
+            ("other certificates beside it", &good, &both, "sopwith.example", true),
+            ("another CA", &foreign, &other, "sopwith.example", false),
+            ("another CA's leaf beside the pinned CA", &foreign, &both, "sopwith.example", false),
+            ("another name", &good, &ours, "elsewhere.example", false),
+            ("no CA shown", &good, &[], "sopwith.example", false),
+        ];
+        let provider = rustls::crypto::ring::default_provider();
+        let pinned = Pinned { digest: pin, schemes: provider.signature_verification_algorithms };
+        let _ = provider.install_default();
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = UnixTime::since_unix_epoch(since_1970.unwrap_or(Duration::ZERO));
+        for (case, leaf, chain, name, trusted) in table {
+            let name = ServerName::try_from(name).expect("a name");
+            let verdict = pinned.verify_server_cert(leaf, chain, &name, &[], now);
+            assert_eq!(verdict.is_ok(), trusted, "{case}: {verdict:?}");
+        }
+    }
+}

@@ -176,5 +176,5 @@ fn we_verify_what_openssh_signs_and_use_its_keys() {
     assert_eq!(signers.verify(PLAYBOOK_NAMESPACE, &signed).as_deref(), Ok("them"));
     let ours = home.sopwith(&["-o", "json", "playbook", "sign", "demo.yaml", "--key", "theirs"]);
     let written: Json = serde_json::from_str(&ours.out).expect("JSON");
-    assert_eq!(written["signature"], "demo.yaml.sig", "{ours:?}");
+    assert_eq!(written[0]["signature"], "demo.yaml.sig", "{ours:?}");
 }

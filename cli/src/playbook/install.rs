@@ -6,11 +6,13 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::keys;
 use crate::ui::Ui;
+use crate::words;
 use clap::Args;
 use reqwest::Method;
 use sopwith_domain::order::SignedText;
 use sopwith_domain::playbook::Playbook;
 use sopwith_protocol::signature::PLAYBOOK_NAMESPACE;
+use ssh_key::PrivateKey;
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
@@ -19,53 +21,86 @@ The signature goes to FILE.sig, in the form of
   ssh-keygen -Y sign -n sopwith-playbook -f KEY FILE
 
 Example:
-  sopwith playbook sign restart.yaml --key ~/.ssh/id_ed25519")]
+  sopwith playbook sign playbooks/*.yaml --key ~/.ssh/id_ed25519")]
 pub struct Sign {
-    file: PathBuf,
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// An OpenSSH private key; hosts must have its public half in allowed_signers.
     #[arg(long)]
     key: PathBuf,
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  sopwith playbook install restart.yaml     # reads restart.yaml.sig too")]
+#[command(after_help = "\
+Beside each FILE lies its signature, FILE.sig.
+
+Example:
+  sopwith playbook install playbooks/*.yaml")]
 pub struct Install {
-    file: PathBuf,
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Does not ask.
     #[arg(long)]
     yes: bool,
 }
 
-/// Signs a playbook that checks.
+/// Signs playbooks, if all of them check.
 pub fn sign(args: Sign, ui: &Ui) -> Result<(), Failure> {
-    let text = read(&args.file)?;
-    let playbook = checked(&args.file, &text)?;
-    let path = write_signature(&args.file, &args.key, PLAYBOOK_NAMESPACE, &text)?;
-    let written = serde_json::json!({"file": args.file, "signature": path, "digest": playbook.digest});
-    ui.show(&written, || format!("✓ signed {} version {}: {}", playbook.id, playbook.version, path.display()))
+    let mut texts = Vec::new();
+    for file in &args.files {
+        let text = read(file)?;
+        let playbook = checked(file, &text)?;
+        texts.push((file, text, playbook));
+    }
+    // Unlocked once, however many files there are.
+    let key = keys::load(&args.key)?;
+    let mut written = Vec::new();
+    let mut lines = Vec::new();
+    for (file, text, playbook) in texts {
+        let path = write_signature(file, &key, PLAYBOOK_NAMESPACE, &text)?;
+        lines.push(format!("✓ signed {} version {}: {}", playbook.id, playbook.version, path.display()));
+        written.push(serde_json::json!({"file": file, "signature": path, "digest": playbook.digest}));
+    }
+    ui.show(&written, || lines.join("\n"))
 }
 
-/// Installs a signed playbook.
+/// Installs signed playbooks.
 pub async fn install(args: Install, client: &Client, ui: &Ui) -> Result<(), Failure> {
-    let text = read(&args.file)?;
-    let playbook = checked(&args.file, &text)?;
-    let signed = SignedText { signature: read_signature(&args.file)?, text };
-    ui.say(&format!(
-        "This installs {} version {} ({}) at {}.\n  {}\nFrom then on it may be proposed for new incidents.",
-        playbook.id,
-        playbook.version,
-        playbook.risk.sentence(),
-        client.url(),
-        playbook.title
-    ))?;
-    ui.confirm("Install it?", args.yes)?;
-    let raw = client.send(Method::POST, "/playbooks", Some(&signed), None).await?;
-    ui.show(&raw, || format!("✓ installed {} version {}", playbook.id, playbook.version))
+    let mut signed = Vec::new();
+    for file in &args.files {
+        let text = read(file)?;
+        let playbook = checked(file, &text)?;
+        signed.push((SignedText { signature: read_signature(file)?, text }, playbook));
+    }
+    ui.say(&format!("This installs at {}:", client.url()))?;
+    for (_, playbook) in &signed {
+        let risk = playbook.risk.sentence();
+        ui.say(&format!("  {} version {}, {risk}\n    {}", playbook.id, playbook.version, playbook.title))?;
+    }
+    ui.say("From then on they may be proposed for incidents.")?;
+    ui.confirm(&format!("Install {}?", words::count(signed.len() as u64, "playbook")), args.yes)?;
+    let mut answers = Vec::new();
+    let mut lines = Vec::new();
+    for (signed, playbook) in signed {
+        let sent = client.send(Method::POST, "/playbooks", Some(&signed), None).await;
+        answers.push(sent.map_err(|mut failure| {
+            let done = lines.len();
+            failure.text = format!("{}: {} ({done} before it were installed)", playbook.id, failure.text);
+            failure
+        })?);
+        lines.push(format!("✓ installed {} version {}", playbook.id, playbook.version));
+    }
+    ui.show(&answers, || lines.join("\n"))
 }
 
 /// Signs a text and writes the signature beside its file.
-pub fn write_signature(file: &Path, key: &Path, namespace: &str, text: &str) -> Result<PathBuf, Failure> {
-    let signed = keys::sign_with(key, namespace, text)?;
+pub fn write_signature(
+    file: &Path,
+    key: &PrivateKey,
+    namespace: &str,
+    text: &str,
+) -> Result<PathBuf, Failure> {
+    let signed = keys::sign(key, namespace, text)?;
     let path = beside(file);
     std::fs::write(&path, signed.signature)
         .map_err(|e| Failure::failed(format!("cannot write {}: {e}", path.display())))?;
