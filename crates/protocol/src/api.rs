@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use sopwith_domain::approval::Decision;
 use sopwith_domain::ids::{Digest, IncidentId};
 use sopwith_domain::matching::Candidate;
+use sopwith_domain::plan::Plan;
 use sopwith_domain::run::{End, What};
 use sopwith_domain::signal::Evidence;
 use std::collections::BTreeMap;
@@ -156,6 +157,9 @@ pub struct PlanView {
     /// What the limits leave; nothing for a plan that is not current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// The plan itself, so that whoever approves can compute its digest from what he reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Box<Plan>>,
 }
 
 /// How all runs of one playbook ended.

@@ -72,6 +72,7 @@ pub fn plan_view(state: &State, plan: &Plan) -> PlanView {
         state: "void".into(),
         record: sop_record(state, &plan.playbook),
         budget: None,
+        plan: Some(Box::new(plan.clone())),
     }
 }
 
