@@ -4,7 +4,7 @@
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::ui::{Tone, Ui};
-use crate::{incident, keys, plan_text, words};
+use crate::{incident, keys, plan_text, proof, words};
 use clap::Args;
 use reqwest::Method;
 use sopwith_domain::ids::{Digest, IncidentId};
@@ -59,6 +59,12 @@ pub async fn approve(args: Approve, client: &Client, ui: &Ui) -> Result<(), Fail
     waiting(&plan)?;
     let shown = plan_text::lines(&plan, ui);
     ui.say(&shown.join("\n"))?;
+    if args.sign.is_some() && plan.plan.is_none() {
+        return Err(Failure::failed(
+            "the server did not send the plan itself, so its digest is only its word",
+        )
+        .help("do not sign what you cannot check; is the server older than this command?"));
+    }
     ui.confirm(&format!("\nApprove plan {} on {}?", plan.digest.short(), plan.host), args.yes)?;
     let signature = match &args.sign {
         Some(path) => {
@@ -113,7 +119,12 @@ async fn changed(plan: &PlanView, shown: &[String], failure: Failure, client: &C
     let now = client.get::<IncidentView>(&incident::path(plan.incident)).await;
     let told = match now.as_ref().map(|answer| &answer.view.plan_view) {
         Ok(Some(new)) => {
-            let lines = plan_text::difference(shown, &plan_text::lines(new, ui));
+            let raw = now.as_ref().map(|answer| answer.raw["plan_view"].clone()).unwrap_or_default();
+            let new = match proof::computed(new.clone(), &raw) {
+                Ok(new) => new,
+                Err(failure) => return failure,
+            };
+            let lines = plan_text::difference(shown, &plan_text::lines(&new, ui));
             format!("\nThe plan changed after you read it:\n{}", lines.join("\n"))
         }
         Ok(None) => format!("\n{} has no plan any more.", plan.incident),
@@ -139,7 +150,7 @@ fn waiting(plan: &PlanView) -> Result<(), Failure> {
 /// Finds the plan that a person named.
 async fn find(what: &str, client: &Client) -> Result<PlanView, Failure> {
     if let Ok(digest) = what.parse::<Digest>() {
-        return Ok(client.get(&format!("/plans/{digest}")).await?.view);
+        return by_digest(digest, client).await;
     }
     if what.len() >= DIGEST_PREFIX_MIN && what.chars().all(|c| c.is_ascii_hexdigit()) {
         return by_prefix(&what.to_lowercase(), client).await;
@@ -148,18 +159,31 @@ async fn find(what: &str, client: &Client) -> Result<PlanView, Failure> {
         Failure::usage(format!("{what:?} is neither an incident nor a plan"))
             .help("as in INC-7, or at least 8 digits of the plan's digest")
     })?;
-    let view: IncidentView = client.get(&incident::path(incident)).await?.view;
-    view.plan_view.ok_or_else(|| {
-        Failure::refused(format!("{incident} has no plan to decide on: {}", view.summary.status))
+    let answer = client.get::<IncidentView>(&incident::path(incident)).await?;
+    let status = answer.view.summary.status;
+    let view = answer.view.plan_view.ok_or_else(|| {
+        Failure::refused(format!("{incident} has no plan to decide on: {status}"))
             .help(format!("sopwith explain {incident}"))
-    })
+    })?;
+    proof::computed(view, &answer.raw["plan_view"])
+}
+
+async fn by_digest(digest: Digest, client: &Client) -> Result<PlanView, Failure> {
+    let answer = client.get::<PlanView>(&format!("/plans/{digest}")).await?;
+    if answer.view.digest != digest {
+        return Err(Failure::failed(format!(
+            "the server answered with another plan than {}",
+            digest.short()
+        )));
+    }
+    proof::computed(answer.view, &answer.raw)
 }
 
 async fn by_prefix(prefix: &str, client: &Client) -> Result<PlanView, Failure> {
     let open = client.list::<IncidentSummary>("/incidents", "&open=true", SEARCH_MAX).await?.view;
     let mut plans = open.iter().filter_map(|i| i.plan).filter(|d| d.to_string().starts_with(prefix));
     match (plans.next(), plans.next()) {
-        (Some(digest), None) => Ok(client.get(&format!("/plans/{digest}")).await?.view),
+        (Some(digest), None) => by_digest(digest, client).await,
         (None, _) => Err(Failure::failed(format!("no open incident has a plan that begins with {prefix}"))
             .help("`sopwith incident list` shows what waits for you")),
         _ => Err(Failure::usage(format!("several plans begin with {prefix}")).help("give more digits")),

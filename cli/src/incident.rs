@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::ui::{Cell, Tone, Ui};
-use crate::{plan_text, run, watch, words};
+use crate::{plan_text, proof, run, watch, words};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use sopwith_domain::ids::IncidentId;
@@ -64,7 +64,10 @@ pub async fn run(args: Incident, client: &Client, ui: &Ui) -> Result<(), Failure
             ui.show(&answer.raw, || list(&answer.view, args.all, ui))
         }
         Incident::Show(args) => {
-            let answer = client.get::<IncidentView>(&path(args.incident)).await?;
+            let mut answer = client.get::<IncidentView>(&path(args.incident)).await?;
+            if let Some(plan) = answer.view.plan_view.take() {
+                answer.view.plan_view = Some(proof::computed(plan, &answer.raw["plan_view"])?);
+            }
             ui.show(&answer.raw, || show(&answer.view, args.full, ui))
         }
         Incident::Watch(args) => watch::watch(args, client, ui).await,

@@ -17,6 +17,7 @@ mod login;
 mod plan_text;
 mod playbook;
 mod policy;
+mod proof;
 mod run;
 mod session;
 mod sse;

@@ -3,7 +3,7 @@
 use crate::ui::{Tone, Ui};
 use crate::words;
 use sopwith_domain::approval::{Decision, Vote};
-use sopwith_protocol::api::{PlanView, StepView};
+use sopwith_protocol::api::{PlanView, SopRecord, StepView};
 
 /// Returns the plan, line by line: steps, parameters, undo, verification, risk, digest.
 pub fn lines(plan: &PlanView, ui: &Ui) -> Vec<String> {
@@ -28,7 +28,8 @@ pub fn lines(plan: &PlanView, ui: &Ui) -> Vec<String> {
         out.push_str("\n  Decisions\n");
         plan.decisions.iter().for_each(|decision| decision_text(&mut out, decision, ui));
     }
-    out.push_str(&format!("\n  digest {}\n", plan.digest));
+    let word = if plan.plan.is_some() { "computed here from the above" } else { "the server's word" };
+    out.push_str(&format!("\n  digest, {word}\n  {}\n", plan.digest));
     out.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
@@ -49,12 +50,29 @@ fn head(plan: &PlanView, ui: &Ui) -> String {
             risk => format!("{risk}: {given} of {} given", words::count(plan.required_approvals, "approval")),
         },
     );
+    row("record", record(&plan.record));
     row("proposed", words::when(&plan.proposed_at, ui.now));
     row("expires", words::when(&plan.expires_at, ui.now));
     if let Some(until) = &plan.approved_until {
         row("approved", format!("until {}", words::when(until, ui.now)));
     }
     out
+}
+
+/// Says how earlier runs of the SOP ended.
+fn record(record: &SopRecord) -> String {
+    if record.runs == 0 {
+        return "this SOP has not run yet".into();
+    }
+    let ends = [
+        (record.resolved, "verified"),
+        (record.rolled_back, "undone"),
+        (record.parked, "parked"),
+        (record.refused, "refused by hosts"),
+        (record.under_way, "under way"),
+    ];
+    let ends = ends.iter().filter(|(count, _)| *count > 0).map(|(count, end)| format!("{count} {end}"));
+    format!("{}: {}", words::count(record.runs, "run"), ends.collect::<Vec<_>>().join(", "))
 }
 
 fn step_text(out: &mut String, number: usize, step: &StepView, ui: &Ui) {

@@ -78,6 +78,56 @@ fn a_plan_that_changed_is_refused_and_its_difference_shown() {
     assert_eq!(server.writes().len(), 1, "it is not tried again");
 }
 
+/// A plan as the server makes it, with the sentences that it shows beside it.
+fn real_plan(shown: &str) -> Json {
+    let playbook = sopwith_domain::playbook::Playbook::parse(
+        "{id: p, version: 1, title: Restart the shop, purpose: x, scope: x, risk: approval, escalation: x, soak_s: 5,
+          answers: [{kind: unit.failed}], verify: [{check: unit.active, with: {unit: shop.service}}],
+          steps: [{name: s, do: unit.restart, with: {unit: shop.service}, timeout_s: 5}]}",
+    )
+    .expect("it checks");
+    let target = json!({"host": "web-1", "epoch": 1, "incident": 7, "attempt": 1, "subject": "unit:shop.service",
+                        "fingerprint": digest('f')});
+    let target = serde_json::from_value(target).expect("a target");
+    let built = sopwith_domain::plan::Plan::build(&playbook, target, Default::default()).expect("a plan");
+    let mut view = plan('a', shown);
+    view["digest"] = json!(built.digest().to_string());
+    view["plan"] = json!(built);
+    view
+}
+
+#[test]
+fn what_is_read_comes_from_the_plan_whose_digest_is_approved() {
+    let lie = real_plan("harmless.service");
+    let digest_shown = lie["digest"].as_str().expect("a digest").to_owned();
+    let server = server();
+    server.on("GET /incidents/7", 200, &incident(&lie));
+    server.on(&format!("POST /plans/{digest_shown}/approve"), 200, &json!({}));
+    let home = Home::new(Some(&server));
+    let ran = home.sopwith(&["approve", "INC-7", "--yes"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("Restart shop.service") && !ran.out.contains("harmless.service"), "{}", ran.out);
+    assert!(ran.out.contains("computed here"), "{}", ran.out);
+
+    let mut other = lie.clone();
+    other["plan"]["steps"][0]["action"]["unit"] = json!("other.service");
+    server.on("GET /incidents/7", 200, &incident(&other));
+    let before = server.writes().len();
+    let ran = home.sopwith(&["approve", "INC-7", "--yes"]);
+    assert!(ran.code == 1 && ran.err.contains("do not approve this"), "{ran:?}");
+    assert_eq!(server.writes().len(), before, "nothing is sent");
+}
+
+#[test]
+fn what_cannot_be_checked_is_not_signed() {
+    let server = server();
+    let home = Home::new(Some(&server));
+    assert_eq!(home.sopwith(&["playbook", "keygen", "id"]).code, 0);
+    let ran = home.sopwith(&["approve", "INC-7", "--yes", "--sign", "id"]);
+    assert!(ran.code == 1 && ran.err.contains("only its word"), "{ran:?}");
+    assert!(server.writes().is_empty());
+}
+
 #[test]
 fn denying_carries_the_reason() {
     let server = server();
@@ -90,13 +140,17 @@ fn denying_carries_the_reason() {
 #[test]
 fn a_signed_approval_verifies() {
     let server = server();
+    let view = real_plan("shop.service");
+    let digest_shown = view["digest"].as_str().expect("a digest").to_owned();
+    server.on("GET /incidents/7", 200, &incident(&view));
+    server.on(&format!("POST /plans/{digest_shown}/approve"), 200, &json!({}));
     let home = Home::new(Some(&server));
     let public = home.sopwith(&["playbook", "keygen", "id", "--comment", "alice"]).out;
     let ran = home.sopwith(&["approve", "INC-7", "--yes", "--sign", "id"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     let body: Json = serde_json::from_str(&server.writes()[0].body).expect("JSON");
     let signed = sopwith_domain::order::SignedText {
-        text: digest('a'),
+        text: digest_shown,
         signature: body["signature"].as_str().expect("a signature").into(),
     };
     let signers = sopwith_protocol::signature::AllowedSigners::parse(&public).expect("one signer");
