@@ -4,6 +4,7 @@
 use crate::runner::clock;
 use crate::runner::step_exec::{Ending, Report};
 use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
 use sopwith_domain::run::{Effect, StepOutcome, StepResult};
 use std::fs::File;
 use std::io::Read;
@@ -65,7 +66,33 @@ pub fn fault(report: &Report) -> Option<String> {
     }
 }
 
-pub fn perform(programs: &Programs, argv: &[String], timeout_ms: i64, lock: &Path) -> StepOutcome {
+/// What was so before the step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Prior {
+    /// The step's own probe says that what it is to bring about is there already. Then nothing is to be done, and
+    /// above all nothing is to be undone: it is not the step's.
+    already: bool,
+}
+
+/// Asks the probe, where there is one; it only looks.
+pub fn capture(programs: &Programs, probe_argv: &[String], timeout_ms: i64) -> Result<Prior, String> {
+    if probe_argv.is_empty() {
+        return Ok(Prior::default());
+    }
+    let report = programs.run(probe_argv, timeout_ms.min(PROBE_MS_MAX), None)?;
+    Ok(Prior { already: report.ending == Ending::Exited(0) })
+}
+
+pub fn perform(
+    programs: &Programs,
+    argv: &[String],
+    timeout_ms: i64,
+    lock: &Path,
+    prior: Prior,
+) -> StepOutcome {
+    if prior.already {
+        return StepResult::Done { output: "it was so already; the program was not started".into() };
+    }
     match programs.run(argv, timeout_ms, Some(lock)) {
         Err(reason) => StepResult::Failed { reason, output: String::new() },
         Ok(report) => match fault(&report) {
@@ -90,7 +117,16 @@ fn over(lock: &Path) -> Result<(), String> {
     Ok(())
 }
 
-pub fn probe(programs: &Programs, probe_argv: &[String], timeout_ms: i64, lock: &Path) -> Effect {
+pub fn probe(
+    programs: &Programs,
+    probe_argv: &[String],
+    timeout_ms: i64,
+    lock: &Path,
+    prior: Prior,
+) -> Effect {
+    if prior.already {
+        return Effect::Took { detail: "it was so before the step".into() };
+    }
     if let Err(detail) = over(lock) {
         return Effect::Unknown { detail };
     }
@@ -108,13 +144,23 @@ pub fn probe(programs: &Programs, probe_argv: &[String], timeout_ms: i64, lock: 
     }
 }
 
+/// Starts the program that undoes the step, unless the probe knows that there is nothing of the step's to undo.
 pub fn undo(
     programs: &Programs,
-    undo_argv: &[String],
+    (undo_argv, probe_argv): (&[String], &[String]),
     timeout_ms: i64,
     lock: &Path,
+    prior: Prior,
 ) -> Result<String, String> {
     over(lock)?;
+    if prior.already {
+        return Ok("it was so before the step and stays so".into());
+    }
+    if !probe_argv.is_empty()
+        && let Effect::None { .. } = probe(programs, probe_argv, timeout_ms, lock, prior)
+    {
+        return Ok("nothing of the step's is there".into());
+    }
     if undo_argv.is_empty() {
         return Ok("the step names no program that undoes it".into());
     }

@@ -145,17 +145,21 @@ pub fn capture(bench: &mut Workbench, step: StepContext<'_>) -> Result<Prior, St
             let deleted = Deleted { process: *process, path, inode: *inode };
             kept(file_reclaim_deleted::capture(quarantine, step, deleted))
         }
-        Action::Command { .. } => {
+        Action::Command { probe_argv, .. } => {
             quarantine.fresh(step)?;
             quarantine.place(step, LOCK)?.create()?;
-            Ok(Prior::Null)
+            kept(command::capture(&bench.programs, probe_argv, step.step.timeout_ms))
         }
     }
 }
 
 pub fn perform(bench: &mut Workbench, step: StepContext<'_>, prior: &Prior) -> StepOutcome {
     if let Action::Command { argv, .. } = &step.step.action {
-        return command::perform(&bench.programs, argv, step.step.timeout_ms, &bench.lock(step));
+        let (timeout_ms, lock) = (step.step.timeout_ms, bench.lock(step));
+        return match read(prior) {
+            Ok(prior) => command::perform(&bench.programs, argv, timeout_ms, &lock, prior),
+            Err(reason) => StepResult::Failed { reason, output: String::new() },
+        };
     }
     match do_it(bench, step, prior) {
         Ok(output) => StepResult::Done { output: cut(output, OUTPUT_BYTES_MAX) },
@@ -238,7 +242,7 @@ fn look(bench: &mut Workbench, step: StepContext<'_>, prior: &Prior) -> Result<E
             file_reclaim_deleted::probe(deleted, &read(prior)?)
         }
         Action::Command { probe_argv, .. } => {
-            command::probe(&bench.programs, probe_argv, timeout_ms, &bench.lock(step))
+            command::probe(&bench.programs, probe_argv, timeout_ms, &bench.lock(step), read(prior)?)
         }
     })
 }
@@ -278,8 +282,9 @@ fn put_back(bench: &mut Workbench, step: StepContext<'_>, prior: &Prior) -> Resu
             let deleted = Deleted { process: *process, path, inode: *inode };
             file_reclaim_deleted::undo(quarantine, step, deleted, &read(prior)?)
         }
-        Action::Command { undo_argv, .. } => {
-            command::undo(&bench.programs, undo_argv, timeout_ms, &bench.lock(step))
+        Action::Command { undo_argv, probe_argv, .. } => {
+            let programs = (undo_argv.as_slice(), probe_argv.as_slice());
+            command::undo(&bench.programs, programs, timeout_ms, &bench.lock(step), read(prior)?)
         }
     }
 }

@@ -30,6 +30,9 @@ pub struct UnitState {
     pub sub_state: String,
     pub unit_file_state: String,
     pub main_pid: u32,
+    /// When systemd starts it again by itself; empty for what is no service.
+    #[serde(default)]
+    pub restart: String,
     /// In hexadecimal; empty while the unit never ran.
     pub invocation: String,
     /// Number of the job that is queued or running for it, or 0.
@@ -119,12 +122,13 @@ impl Systemd {
                 }
             };
             let of_unit = properties(UNIT_INTERFACE).await?;
-            let main_pid = if unit.as_str().ends_with(".service") {
-                let service = properties("org.freedesktop.systemd1.Service").await?;
-                service.get("MainPID").and_then(|v| u32::try_from(v).ok()).unwrap_or(0)
-            } else {
-                0
+            let service = match unit.as_str().ends_with(".service") {
+                true => properties("org.freedesktop.systemd1.Service").await?,
+                false => HashMap::new(),
             };
+            let main_pid = service.get("MainPID").and_then(|v| u32::try_from(v).ok()).unwrap_or(0);
+            let restart =
+                service.get("Restart").and_then(|v| <&str>::try_from(v).ok()).unwrap_or("").to_owned();
             let text = |name: &str| {
                 of_unit.get(name).and_then(|v| <&str>::try_from(v).ok()).unwrap_or("").to_owned()
             };
@@ -138,6 +142,7 @@ impl Systemd {
                 sub_state: text("SubState"),
                 unit_file_state: text("UnitFileState"),
                 main_pid,
+                restart,
                 invocation: hex::encode(invocation),
                 job,
             })
@@ -153,6 +158,19 @@ impl Systemd {
         self.looking(async |bus| {
             let name = unit.as_str();
             bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "ResetFailedUnit", &name).await
+        })
+        .map(drop)
+    }
+
+    /// Kills every process of a unit.
+    ///
+    /// # Errors
+    /// systemd's reason.
+    pub fn kill(&mut self, unit: &UnitName) -> Result<(), String> {
+        // Said twice it means the same, so a second try does no harm.
+        self.looking(async |bus| {
+            let all = (unit.as_str(), "all", rustix::process::Signal::KILL.as_raw());
+            bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "KillUnit", &all).await
         })
         .map(drop)
     }

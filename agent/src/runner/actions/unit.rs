@@ -1,5 +1,9 @@
 //! `unit.start`, `unit.stop`, `unit.restart`, `unit.reload`, `unit.reset-failed`. Undo brings back whether the unit
 //! ran: one that was active is started, one that was not is stopped, and one that is so already is left alone.
+//!
+//! A unit that had failed is to be `failed` again when its start is undone: stopped it would be `inactive`, and
+//! whoever watches for failed units would take the fault for gone. systemd has no word for that but the death of
+//! its processes, so they are killed, where systemd does not start the unit again by itself.
 
 use super::systemd::{Job, Systemd, UnitState};
 use serde::{Deserialize, Serialize};
@@ -106,11 +110,36 @@ pub fn undo(
     if now.runs() == prior.before.runs() {
         return Ok(format!("{unit} is {} as it was", now.active_state));
     }
+    if matches!(doing, Doing::Job(Job::Start)) && fails_again(&prior.before, &now) {
+        systemd.kill(unit)?;
+        let now = ended(systemd, unit)?;
+        if now.active_state == "failed" {
+            return Ok(format!("{unit} is failed again, as it was"));
+        }
+    }
     let (job, word) = if prior.before.runs() { (Job::Start, "started") } else { (Job::Stop, "stopped") };
     systemd
         .job(job, unit, timeout_ms.max(UNDO_MS_MIN))
         .map_err(|e| format!("it could not be {word} again: {e}"))?;
     Ok(format!("{unit} is {word}, it was {} before", prior.before.active_state))
+}
+
+/// Says whether killing what a start made brings the failed state back.
+fn fails_again(before: &UnitState, now: &UnitState) -> bool {
+    before.active_state == "failed" && now.main_pid != 0 && now.restart == "no"
+}
+
+/// Waits until nothing of the unit runs, and returns what it is then.
+fn ended(systemd: &mut Systemd, unit: &UnitName) -> Result<UnitState, String> {
+    let began_ms = super::super::clock::boot_ms();
+    loop {
+        let now = systemd.state(unit)?;
+        let over = matches!(now.active_state.as_str(), "failed" | "inactive");
+        if over || super::super::clock::boot_ms() - began_ms > UNDO_MS_MIN {
+            return Ok(now);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(LEFT_JOB_POLL_MS));
+    }
 }
 
 #[cfg(test)]
@@ -124,8 +153,27 @@ mod tests {
             sub_state: String::new(),
             unit_file_state: String::new(),
             main_pid: 0,
+            restart: "no".into(),
             invocation: invocation.into(),
             job: 0,
+        }
+    }
+
+    #[test]
+    fn a_start_is_undone_by_a_death_only_where_the_unit_stays_dead() {
+        let of = |active_state, main_pid, restart: &str| UnitState {
+            main_pid,
+            restart: restart.into(),
+            ..state(active_state, "b")
+        };
+        let table = [
+            ("failed", of("active", 7, "no"), true),
+            ("failed", of("active", 7, "on-failure"), false),
+            ("failed", of("active", 0, "no"), false),
+            ("inactive", of("active", 7, "no"), false),
+        ];
+        for (before, now, expected) in table {
+            assert_eq!(fails_again(&state(before, "a"), &now), expected, "{before} {now:?}");
         }
     }
 
