@@ -7,7 +7,7 @@ use super::conditions::{Conditions, Emit, Kept};
 use super::evidence::Evidencer;
 use super::metrics::Metrics;
 use super::notify::Notifier;
-use super::report::{Fault, Look, Report, SourceState};
+use super::report::{Fault, Look, Report, SourceState, Tolerance};
 use super::sink::{Message, SharedSpool};
 use super::spool::{Entry, SpoolError};
 use sopwith_domain::command::Item;
@@ -27,6 +27,8 @@ const MESSAGES_AT_ONCE: usize = 256;
 const ROUND_MAX: Duration = Duration::from_secs(2);
 /// Pause before a full disk is tried again. Sources wait meanwhile; logs and units keep what they have.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
+/// How long a source must have been broken before it is a fault: runner and watcher start at the same time.
+const BROKEN_TOLERANCE: Duration = Duration::from_secs(5);
 /// Under this name conditions about sources are kept.
 const ABOUT_SOURCES: &str = "sources";
 
@@ -93,6 +95,19 @@ struct Round {
     looks: Vec<(Look, Fault)>,
 }
 
+impl Round {
+    /// Says whether the last word of this round about a fingerprint is that it holds.
+    fn raises(&self, signal: &Signal) -> bool {
+        let last = self.entry.items.iter().rev().find_map(|item| match item {
+            Item::Signal { signal: said } if said.rule == signal.rule && said.subject == signal.subject => {
+                Some(said.condition == Condition::Raised)
+            }
+            _ => None,
+        });
+        last.unwrap_or(false)
+    }
+}
+
 impl Keeper {
     /// Runs until it is stopped and everything that was said before is written.
     ///
@@ -118,7 +133,7 @@ impl Keeper {
                 Ok(()) = self.sources.changed() => {
                     let sources = self.sources.borrow_and_update().clone();
                     self.states.retain(&sources);
-                    let retired = conditions.retire(&[&sources[..], &[ABOUT_SOURCES]].concat());
+                    let retired = conditions.retire(&sources, ABOUT_SOURCES);
                     self.tell(&conditions, ABOUT_SOURCES, retired, &mut round)?;
                     false
                 }
@@ -132,7 +147,7 @@ impl Keeper {
                 self.take(&mut conditions, message, now_ms, &mut round)?;
             }
             let due = conditions.due(now_ms);
-            self.tell(&conditions, ABOUT_SOURCES, due, &mut round)?;
+            self.tell(&conditions, "time", due, &mut round)?;
             self.write(round).await?;
             self.metrics.conditions.set(i64::try_from(conditions.raised()).unwrap_or(i64::MAX));
             let refused = conditions.overflowed() - self.metrics.conditions_refused.get();
@@ -152,7 +167,8 @@ impl Keeper {
                 Err(e) => tracing::error!("a kept condition cannot be read and is looked for anew: {e}"),
             }
         }
-        conditions.begin(ABOUT_SOURCES);
+        // Each source says itself when it is well again.
+        conditions.trust(ABOUT_SOURCES);
         Ok(conditions)
     }
 
@@ -213,13 +229,13 @@ impl Keeper {
         let subject = Subject::Check(Word::new(source).expect("sources have names that are words"));
         let rule = format!("{ABOUT_SOURCES}.{source}");
         let report = match &state {
-            SourceState::Starting => None,
+            SourceState::Starting | SourceState::Waiting(_) => None,
             SourceState::Well => Some(Report::over(&rule, subject)),
             SourceState::Broken(reason) => {
                 tracing::warn!(source, "a source is broken: {reason}");
                 let text = format!("the agent does not see {source}: {reason}");
                 let fault = Fault::new(&rule, "source.broken", subject, Severity::Warning, text);
-                Some(Report::holds(fault, super::report::Tolerance::NONE))
+                Some(Report::holds(fault, Tolerance::For(BROKEN_TOLERANCE)))
             }
         };
         self.states.set(source, state);
@@ -242,7 +258,7 @@ impl Keeper {
                 .map(|kept| serde_json::to_string(&kept).expect("a condition has string keys and no floats"));
             round.entry.conditions.push((rule.to_string(), subject.to_string(), kept));
             let (again, signal) = (emit.again, self.signal(emit));
-            if again && self.spool.lock().raise_waits(&signal)? {
+            if again && (round.raises(&signal) || self.spool.lock().raise_waits(&signal)?) {
                 continue;
             }
             if !again {

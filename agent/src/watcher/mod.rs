@@ -6,6 +6,7 @@ pub mod clock;
 pub mod conditions;
 mod evidence;
 mod facts;
+mod files;
 mod http;
 pub mod identity;
 mod join;

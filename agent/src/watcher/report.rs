@@ -122,8 +122,9 @@ pub enum Report {
     Settled,
     /// What the host says of itself has changed.
     Declared(Declarations),
-    /// Something outside changed that the server should judge all open conditions by anew.
-    LookAfresh,
+    /// Everything of this source was looked at afresh, because something changed that the server judges by: what
+    /// holds is said again.
+    LookedAfresh,
     /// The server, or the host's life, began anew: everything that holds is said again.
     BeginAgain,
 }
@@ -142,6 +143,8 @@ impl Report {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SourceState {
     Starting,
+    /// It cannot begin yet, which is no fault.
+    Waiting(String),
     Well,
     Broken(String),
 }
@@ -150,6 +153,7 @@ impl SourceState {
     pub fn text(&self) -> String {
         match self {
             Self::Starting => "starting".into(),
+            Self::Waiting(reason) => format!("waiting: {reason}"),
             Self::Well => "ok".into(),
             Self::Broken(reason) => format!("broken: {reason}"),
         }

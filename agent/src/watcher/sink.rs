@@ -25,6 +25,27 @@ impl SharedSpool {
     }
 }
 
+/// Has all sources look afresh, at once.
+#[derive(Clone, Debug)]
+pub struct Afresh(tokio::sync::watch::Sender<u64>);
+
+impl Default for Afresh {
+    fn default() -> Self {
+        Self(tokio::sync::watch::channel(0).0)
+    }
+}
+
+impl Afresh {
+    /// Asks for it.
+    pub fn ask(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+    /// Returns what changes whenever it is asked for.
+    pub fn asked(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
 /// What a source tells at once.
 #[derive(Debug)]
 pub struct Message {

@@ -8,7 +8,7 @@ use super::keeper::{ActiveRuns, Keeper, SourceStates};
 use super::metrics::Metrics;
 use super::notify::{self, Notifier};
 use super::report::SourceState;
-use super::sink::{MESSAGES_MAX, SharedSpool, Sink};
+use super::sink::{Afresh, MESSAGES_MAX, SharedSpool, Sink};
 use super::sources::{self, Context};
 use super::spool::{Limits, Spool, SpoolError};
 use super::status::StatusDocument;
@@ -56,6 +56,8 @@ pub enum WatchError {
 pub fn watch(config: &Path) -> ExitCode {
     super::up::end_with_parent();
     log_to_stderr();
+    // Another part of this process may have installed it before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
         Err(e) => Err(e.into()),
@@ -121,6 +123,7 @@ struct Watcher {
     sink: Sink,
     head: watch::Receiver<u64>,
     runner: RunnerLink,
+    afresh: Afresh,
     sources: watch::Sender<Vec<&'static str>>,
     /// Ends everything.
     stop: CancellationToken,
@@ -189,6 +192,7 @@ impl Watcher {
             shared,
             head,
             runner,
+            afresh: Afresh::default(),
             sources,
             stop_sources: stop.child_token(),
             stop,
@@ -206,7 +210,8 @@ impl Watcher {
 
     fn start_following(&mut self) {
         let (active, metrics) = (self.shared.active.clone(), self.shared.metrics.clone());
-        let following = follow_runner(self.runner.state.clone(), active, metrics, self.sink.named(RUNNER));
+        let (state, sink) = (self.runner.state.clone(), self.sink.named(RUNNER));
+        let following = follow_runner(state, active, metrics, sink, self.afresh.clone());
         self.working.spawn(self.stop.clone().run_until_cancelled_owned(following).map_unit());
     }
 
@@ -228,7 +233,7 @@ impl Watcher {
     }
 
     fn start_sources(&mut self) {
-        let context = Context { metrics: self.shared.metrics.clone() };
+        let context = Context { metrics: self.shared.metrics.clone(), afresh: self.afresh.clone() };
         let wanted = sources::wanted(&self.config, &context);
         let names = wanted.iter().map(|(name, _)| *name).chain([SERVER, RUNNER, PAGES]);
         self.sources.send_replace(names.collect());
@@ -263,10 +268,9 @@ impl Watcher {
             }
             Err((reason, _)) if self.no_uplink_because.as_ref() == Some(&reason) => {}
             Err((reason, expected)) => {
-                if expected {
-                    tracing::warn!("{reason}");
-                }
-                let _ = self.sink.state(SourceState::Broken(reason.clone())).await;
+                tracing::warn!("{reason}");
+                let state = if expected { SourceState::Waiting } else { SourceState::Broken };
+                let _ = self.sink.state(state(reason.clone())).await;
                 self.no_uplink_because = Some(reason);
             }
         }

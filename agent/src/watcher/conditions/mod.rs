@@ -103,9 +103,18 @@ impl Conditions {
         self.held.values_mut().filter(|h| h.source == source).for_each(|h| h.seen = false);
     }
 
-    /// Clears what belongs to sources that are not there any more.
-    pub fn retire(&mut self, sources: &[&str]) -> Vec<Emit> {
-        let gone = self.keys(|held| !sources.contains(&held.source.as_str()));
+    /// Says that a source's conditions are known without a look.
+    pub fn trust(&mut self, source: &str) {
+        self.settled.insert(source.into(), true);
+    }
+
+    /// Clears what belongs to sources that are not there any more, and what `about` said of them.
+    pub fn retire(&mut self, sources: &[&str], about: &str) -> Vec<Emit> {
+        let gone = |held: &Held| match &held.fault.subject {
+            Subject::Check(name) if held.source == about => !sources.contains(&name.as_str()),
+            _ => held.source != about && !sources.contains(&held.source.as_str()),
+        };
+        let gone = self.keys(gone);
         gone.into_iter().filter_map(|key| self.drop_held(&key)).collect()
     }
 
@@ -122,7 +131,8 @@ impl Conditions {
             Report::Over { rule, subject } => self.over(&(subject, rule), now_ms),
             Report::Gathered { rule, subject, evidence } => self.gathered(&(subject, rule), evidence, now_ms),
             Report::Settled => self.source_settled(source, now_ms),
-            Report::LookAfresh | Report::BeginAgain => self.say_all_again(now_ms),
+            Report::LookedAfresh => self.say_again(|of| of == source, now_ms),
+            Report::BeginAgain => self.say_again(|_| true, now_ms),
             Report::Declared(_) => Vec::new(),
         }
     }
@@ -238,10 +248,10 @@ impl Conditions {
         over.iter().flat_map(|key| self.over(key, now_ms)).collect()
     }
 
-    fn say_all_again(&mut self, now_ms: u64) -> Vec<Emit> {
+    fn say_again(&mut self, wanted: impl Fn(&str) -> bool, now_ms: u64) -> Vec<Emit> {
         let settled = &self.settled;
         let mut said = Vec::new();
-        for held in self.held.values_mut().filter(|held| held.raised) {
+        for held in self.held.values_mut().filter(|held| held.raised && wanted(&held.source)) {
             let known = settled.get(&held.source).copied().unwrap_or(false);
             match held.quiet {
                 Some(_) => held.wanted = true,

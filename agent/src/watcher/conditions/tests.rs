@@ -161,7 +161,7 @@ fn what_happens_is_over_when_it_is_quiet() {
     assert_eq!(t.happened(60, "l", "a", 100), "=l");
     assert_eq!((t.next_s(60), t.due(159), t.due(160)), (Some(160), String::new(), "-l".into()));
     assert_eq!(t.happened(161, "l", "a", 100), "+l");
-    assert_eq!(told(t.0.take("s", Report::LookAfresh, 162 * S)), "", "it is not known to go on");
+    assert_eq!(told(t.0.take("s", Report::LookedAfresh, 162 * S)), "", "it is not known to go on");
     assert_eq!(t.happened(163, "l", "a", 100), "=l");
 }
 
@@ -179,7 +179,7 @@ fn after_a_restart_a_source_looks_before_anything_is_said() {
     let mut t = Table(Conditions::default());
     kept.into_iter().for_each(|k| t.0.restore(k, 1000 * S));
     t.0.begin("s");
-    assert_eq!((t.due(1099), told(t.0.take("s", Report::LookAfresh, 1099 * S))), ("".into(), "".into()));
+    assert_eq!((t.due(1099), told(t.0.take("s", Report::LookedAfresh, 1099 * S))), ("".into(), "".into()));
     assert_eq!(t.holds(1099, "stays", "a", seconds(0)), "");
     assert_eq!(told(t.0.take("s", Report::Settled, 1099 * S)), "-went");
     assert_eq!(t.due(1100), "=stays -l".split(' ').rev().collect::<Vec<_>>().join(" "));
@@ -190,9 +190,12 @@ fn all_is_said_again_when_asked_and_sources_that_are_gone_are_cleared() {
     let mut t = Table::new();
     t.holds(0, "a", "a", seconds(0));
     t.holds(0, "unripe", "a", seconds(9));
-    assert_eq!(told(t.0.take("other", Report::LookAfresh, S)), "=a");
-    assert_eq!(told(t.0.retire(&["s"])), "");
-    assert_eq!(told(t.0.retire(&["other"])), "-a");
+    assert_eq!(told(t.0.take("other", Report::LookedAfresh, S)), "");
+    assert_eq!(told(t.0.take("s", Report::LookedAfresh, S)), "=a");
+    assert_eq!(told(t.0.take("other", Report::BeginAgain, S)), "=a");
+    t.0.take("about", Report::holds(fault("sources.s", "s"), seconds(0)), 0);
+    assert_eq!(told(t.0.retire(&["s"], "about")), "");
+    assert_eq!(told(t.0.retire(&["other"], "about")), "-a -sources.s");
     assert_eq!(t.0.raised(), 0);
 }
 

@@ -6,7 +6,7 @@ use super::{Context, Source, SourceFailed, Work};
 use crate::config::Config;
 use crate::watcher::clock;
 use crate::watcher::report::{Fault, Report, Tolerance};
-use crate::watcher::sink::Sink;
+use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::wake::Wake;
 use rustix::process::geteuid;
 use sopwith_domain::declaration::{DECLARATIONS_MAX, Declaration, Declarations};
@@ -29,11 +29,15 @@ const RULE: &str = "host.declarations";
 /// Bits of a mode that let a group or everybody write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-pub fn make(config: &Config, _: &Context) -> Option<Box<dyn Source>> {
-    Some(Box::new(HostFolder(config.declarations_dir.path().to_owned())))
+pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
+    let folder = config.declarations_dir.path().to_owned();
+    Some(Box::new(HostFolder { folder, afresh: context.afresh.clone() }))
 }
 
-struct HostFolder(PathBuf);
+struct HostFolder {
+    folder: PathBuf,
+    afresh: Afresh,
+}
 
 impl Source for HostFolder {
     fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
@@ -48,21 +52,21 @@ impl HostFolder {
         let mut looked_at = clock::now();
         loop {
             wake.forget_missing();
-            wake.watch(&self.0, false);
-            let folder = self.0.clone();
+            wake.watch(&self.folder, false);
+            let folder = self.folder.clone();
             let read = tokio::task::spawn_blocking(move || read(&folder));
             let stated = read.await.map_err(|e| SourceFailed::new("read the declarations", &e))?;
             let now = clock::now();
-            let mut reports = Vec::new();
             let first = known.is_none();
-            if known.as_ref() != Some(&stated) {
-                reports.push(Report::Declared(stated.clone()));
-                reports.push(condition(&stated));
-                reports.extend((!first).then_some(Report::LookAfresh));
-            } else if boundaries(&stated).any(|at| looked_at < at && at <= now) {
-                reports.push(Report::LookAfresh);
+            let changed = known.as_ref() != Some(&stated);
+            if changed {
+                let reports = vec![Report::Declared(stated.clone()), condition(&stated)];
+                sink.report_all(reports).await?;
             }
-            sink.report_all(reports).await?;
+            if changed && !first || boundaries(&stated).any(|at| looked_at < at && at <= now) {
+                sink.report(Report::LookedAfresh).await?;
+                self.afresh.ask();
+            }
             if first {
                 sink.settled().await?;
             }

@@ -4,7 +4,7 @@
 
 use super::metrics::Metrics;
 use super::report::SourceState;
-use super::sink::{Sink, Stopping};
+use super::sink::{Afresh, Sink, Stopping};
 use crate::config::Config;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,18 +12,21 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 mod declarations;
+mod units;
 
 /// What a source is made with.
 #[derive(Clone, Debug)]
 pub struct Context {
     pub metrics: Metrics,
+    /// Asked when something changed that the server judges by: then all is looked at and what holds said again.
+    pub afresh: Afresh,
 }
 
 /// Makes a source of its part of the configuration; nothing where there is nothing to watch.
 pub type Make = fn(&Config, &Context) -> Option<Box<dyn Source>>;
 
 /// All sources, by name.
-pub const SOURCES: &[(&str, Make)] = &[("declarations", declarations::make)];
+pub const SOURCES: &[(&str, Make)] = &[("declarations", declarations::make), ("units", units::make)];
 
 /// Why a source can see no more.
 #[derive(Debug, thiserror::Error)]

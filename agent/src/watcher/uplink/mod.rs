@@ -11,8 +11,8 @@ pub use exchange::{ExchangeError, chain};
 use super::clock;
 use super::keeper::ActiveRuns;
 use super::metrics::Metrics;
-use super::report::{Report, SourceState};
-use super::sink::{SharedSpool, Sink};
+use super::report::SourceState;
+use super::sink::{Afresh, SharedSpool, Sink};
 use backoff::Backoff;
 use runner_link::{RunnerLink, RunnerState};
 use sopwith_domain::ids::HostId;
@@ -196,6 +196,7 @@ pub async fn follow_runner(
     active: ActiveRuns,
     metrics: Metrics,
     sink: Sink,
+    afresh: Afresh,
 ) {
     let mut ended = None;
     loop {
@@ -212,10 +213,10 @@ pub async fn follow_runner(
                 metrics.runner_up.set(1);
                 active.set(status.active.iter().map(|a| (a.run, a.touches.clone())).collect());
                 let one_ended = ended.replace(status.ended_count).is_some_and(|n| n < status.ended_count);
-                match sink.state(SourceState::Well).await {
-                    Ok(()) if one_ended => sink.report(Report::LookAfresh).await,
-                    told => told,
+                if one_ended {
+                    afresh.ask();
                 }
+                sink.state(SourceState::Well).await
             }
         };
         if told.is_err() || state.changed().await.is_err() {

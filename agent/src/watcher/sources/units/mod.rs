@@ -1,0 +1,335 @@
+//! Units of systemd: failed, not running, not well, flapping. Every change is heard over D-Bus as it happens; a look
+//! at all units at the start, once a minute and when asked for keeps what was heard honest.
+
+mod bus;
+mod judge;
+mod wellness;
+
+use super::{Context, Source, SourceFailed, Work};
+use crate::config::{Config, Service, Units};
+use crate::watcher::report::{Fault, Look, Report, Tolerance};
+use crate::watcher::sink::{Afresh, Sink};
+use crate::watcher::{clock, files};
+use bus::{Bus, Change};
+use judge::{FAILED, FLAPPING, INACTIVE, Starts, UNHEALTHY, UnitView, Verdict};
+use sopwith_domain::signal::Subject;
+use sopwith_domain::value::{UnitName, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wellness::{SEEN_MAX, Seen, Wellness};
+
+/// How often all units are looked at.
+const EVERY: Duration = Duration::from_secs(60);
+/// How often time is asked: heartbeats age and starts fall out of their window.
+const ROUND: Duration = Duration::from_millis(500);
+
+pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
+    let wanted = sd_notify::booted().unwrap_or(false) || !config.units.services.is_empty();
+    let source = Systemd { units: config.units.clone(), afresh: context.afresh.clone() };
+    wanted.then(|| Box::new(source) as Box<dyn Source>)
+}
+
+struct Systemd {
+    units: Units,
+    afresh: Afresh,
+}
+
+impl Source for Systemd {
+    fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
+        Box::pin(async move {
+            let bus = Bus::connect().await.map_err(SourceFailed)?;
+            let units = Watched { units: self.units, bus, sink, known: BTreeMap::new() };
+            units.follow(&self.afresh, &stop).await
+        })
+    }
+}
+
+/// What is known of one unit.
+#[derive(Debug, Default)]
+struct Known {
+    view: UnitView,
+    starts: Starts,
+    wellness: Wellness,
+    /// Conditions that were said to hold.
+    said: Vec<&'static str>,
+}
+
+struct Watched {
+    units: Units,
+    bus: Bus,
+    sink: Sink,
+    known: BTreeMap<UnitName, Known>,
+}
+
+impl Watched {
+    async fn follow(mut self, afresh: &Afresh, stop: &CancellationToken) -> Result<(), SourceFailed> {
+        let mut asked = afresh.asked();
+        let (mut seen, _looking) = self.start_looking(stop)?;
+        self.look_at_all().await?;
+        self.sink.settled().await?;
+        let mut minute = tokio::time::interval(EVERY);
+        minute.reset();
+        let mut round = tokio::time::interval(ROUND);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                change = self.bus.change() => self.changed(change.map_err(SourceFailed)?).await?,
+                Some(seen) = seen.recv() => self.seen(seen).await?,
+                Ok(()) = asked.changed() => {
+                    self.look_at_all().await?;
+                    self.sink.report(Report::LookedAfresh).await?;
+                }
+                _ = minute.tick() => self.look_at_all().await?,
+                _ = round.tick() => self.age().await?,
+            }
+        }
+    }
+
+    /// Starts to ask health addresses and look at heartbeats, until the returned guard is gone.
+    fn start_looking(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<(mpsc::Receiver<Seen>, (JoinSet<()>, DropGuard)), SourceFailed> {
+        let (to, seen) = mpsc::channel(SEEN_MAX);
+        let stop = stop.child_token();
+        let mut looking = JoinSet::new();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|e| SourceFailed::new("prepare for health addresses", &e))?;
+        for (unit, service) in &self.units.services {
+            if let Some(health) = service.health.clone() {
+                looking.spawn(wellness::ask(unit.clone(), health, client.clone(), to.clone(), stop.clone()));
+            }
+            if let Some(heartbeat) = service.heartbeat.clone() {
+                looking.spawn(wellness::feel(unit.clone(), heartbeat, to.clone(), stop.clone()));
+            }
+        }
+        Ok((seen, (looking, stop.drop_guard())))
+    }
+
+    /// Takes systemd's list as the truth.
+    async fn look_at_all(&mut self) -> Result<(), SourceFailed> {
+        let listed = self.bus.list().await.map_err(SourceFailed)?;
+        let mut interesting: Vec<UnitName> = self.units.services.keys().cloned().collect();
+        for one in listed {
+            let told = self.known.get(&one.unit).is_some_and(|known| !known.said.is_empty());
+            if (one.active_state == "failed" || told) && !self.units.services.contains_key(&one.unit) {
+                interesting.push(one.unit);
+            }
+        }
+        let gone: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(unit, known)| !known.said.is_empty() && !interesting.contains(unit))
+            .map(|(unit, _)| unit.clone())
+            .collect();
+        for unit in interesting {
+            match self.bus.view(&unit).await {
+                Ok(view) => self.take_view(&unit, view).await?,
+                // It went away between the list and the look, or its name is none that systemd takes.
+                Err(e) => tracing::warn!(unit = %unit, "{e}"),
+            }
+        }
+        for unit in gone {
+            self.take_view(&unit, UnitView::default()).await?;
+        }
+        let (flapping, now_ms) = (self.units.flapping.clone(), clock::boot_ms());
+        let services = &self.units.services;
+        self.known.retain(|unit, known| {
+            services.contains_key(unit) || !known.said.is_empty() || !known.starts.spent(&flapping, now_ms)
+        });
+        Ok(())
+    }
+
+    async fn take_view(&mut self, unit: &UnitName, view: UnitView) -> Result<(), SourceFailed> {
+        let known = self.known.entry(unit.clone()).or_default();
+        let before = std::mem::replace(&mut known.view, view);
+        // At the first look nothing is known of what went before.
+        if before.started_us != 0 {
+            known.starts.note(&before, &known.view, clock::boot_ms());
+        }
+        self.judge(unit).await
+    }
+
+    /// Takes a change that systemd told. Of a service it tells its kind's properties first and its state last.
+    async fn changed(&mut self, change: Change) -> Result<(), SourceFailed> {
+        let known = self.known.entry(change.unit.clone()).or_default();
+        let before = known.view.clone();
+        change.apply(&mut known.view);
+        if before.started_us != 0 || !before.active_state.is_empty() {
+            known.starts.note(&before, &known.view, clock::boot_ms());
+        }
+        if !change.complete {
+            return Ok(());
+        }
+        let unit = change.unit;
+        let service = self.units.services.contains_key(&unit);
+        let Some(known) = self.known.get_mut(&unit) else { return Ok(()) };
+        if known.view.active_state == "failed" || service || !known.said.is_empty() {
+            let new_here = known.view.result.is_empty() && unit.as_str().ends_with(".service");
+            let looked = match new_here || !unit.as_str().ends_with(".service") {
+                true => self.bus.view(&unit).await.map(|view| known.view = view),
+                false => self.bus.complete(&unit, &mut known.view).await,
+            };
+            if let Err(e) = looked {
+                // Mostly it was unloaded at once; the next look at all units finds what remains.
+                tracing::debug!(unit = %unit, "{e}");
+            }
+        }
+        self.judge(&unit).await
+    }
+
+    async fn seen(&mut self, seen: Seen) -> Result<(), SourceFailed> {
+        let unit = seen.unit().clone();
+        let known = self.known.entry(unit.clone()).or_default();
+        wellness::note(&mut known.wellness, seen);
+        self.judge_wellness(&unit, false).await
+    }
+
+    /// Asks what time alone has changed.
+    async fn age(&mut self) -> Result<(), SourceFailed> {
+        let now_ms = clock::boot_ms();
+        let flapping = &self.units.flapping;
+        let changed = |known: &Known| {
+            known.said.contains(&FLAPPING) != known.starts.flapping(flapping, now_ms).is_some()
+        };
+        let units: Vec<_> =
+            self.known.iter().filter(|(_, known)| changed(known)).map(|(unit, _)| unit.clone()).collect();
+        for unit in units {
+            self.judge_flapping(&unit).await?;
+        }
+        Ok(())
+    }
+
+    async fn judge(&mut self, unit: &UnitName) -> Result<(), SourceFailed> {
+        let now_ms = clock::boot_ms();
+        let service = self.units.services.get(unit);
+        let Some(known) = self.known.get_mut(unit) else { return Ok(()) };
+        known.wellness.active(known.view.active(), now_ms);
+        let failed = judge::failed(unit, &known.view, &self.units.failed);
+        let inactive = judge::inactive(&known.view, service);
+        let fault = match (failed, inactive) {
+            (Verdict::Holds, _) => Some(judge::failed_fault(unit, &known.view, known.starts.in_10m(now_ms))),
+            (_, Verdict::Holds) => Some(judge::inactive_fault(unit, &known.view)),
+            _ => None,
+        };
+        let fault = match fault {
+            Some(fault) => Some(with_facts(fault, unit, service).await),
+            None => None,
+        };
+        let own = service.map(|s| Tolerance::For(s.tolerance.0));
+        let tolerances = [Tolerance::For(self.units.failed.tolerance.0), own.unwrap_or(Tolerance::NONE)];
+        let verdicts = [(FAILED, failed), (INACTIVE, inactive)];
+        for ((rule, verdict), tolerance) in verdicts.into_iter().zip(tolerances) {
+            let fault = fault.clone().filter(|fault| fault.rule.as_str() == rule);
+            match (verdict, fault) {
+                (Verdict::Unsettled, _) => {}
+                (Verdict::Holds, Some(fault)) => self.holds(unit, rule, fault, tolerance).await?,
+                _ => self.over(unit, rule).await?,
+            }
+        }
+        self.judge_flapping(unit).await?;
+        self.judge_wellness(unit, true).await
+    }
+
+    async fn judge_flapping(&mut self, unit: &UnitName) -> Result<(), SourceFailed> {
+        let Some(known) = self.known.get(unit) else { return Ok(()) };
+        let starts = known.starts.flapping(&self.units.flapping, clock::boot_ms());
+        match starts.filter(|_| !known.view.masked()) {
+            None => self.over(unit, FLAPPING).await,
+            Some(starts) => {
+                let fault = judge::flapping_fault(unit, starts, &self.units.flapping);
+                let fault = with_facts(fault, unit, self.units.services.get(unit)).await;
+                self.holds(unit, FLAPPING, fault, Tolerance::NONE).await
+            }
+        }
+    }
+
+    /// `anew` also brings up to date what is known of a fault that was told already.
+    async fn judge_wellness(&mut self, unit: &UnitName, anew: bool) -> Result<(), SourceFailed> {
+        let Some(service) = self.units.services.get(unit) else { return Ok(()) };
+        let Some(known) = self.known.get(unit) else { return Ok(()) };
+        let (health, heartbeat) = (service.health.as_ref(), service.heartbeat.as_ref());
+        match known.wellness.unwell(health, heartbeat, clock::boot_ms()) {
+            None => self.over(unit, UNHEALTHY).await,
+            Some(unwell) => {
+                if known.said.contains(&UNHEALTHY) && !anew {
+                    return Ok(());
+                }
+                let mut fault = judge::unhealthy_fault(unit, unwell.reason, &unwell.words);
+                add_process(&mut fault, known.view.main_pid);
+                let fault = with_facts(fault, unit, Some(service)).await;
+                self.holds(unit, UNHEALTHY, fault, Tolerance::NONE).await
+            }
+        }
+    }
+
+    async fn holds(
+        &mut self,
+        unit: &UnitName,
+        rule: &'static str,
+        fault: Fault,
+        tolerance: Tolerance,
+    ) -> Result<(), SourceFailed> {
+        if let Some(known) = self.known.get_mut(unit)
+            && !known.said.contains(&rule)
+        {
+            known.said.push(rule);
+        }
+        let look = Some(Look::Journal(unit.clone()));
+        self.sink.report(Report::Holds { fault: Box::new(fault), tolerance, look }).await?;
+        Ok(())
+    }
+
+    /// Says that something is over, if it was said before.
+    async fn over(&mut self, unit: &UnitName, rule: &'static str) -> Result<(), SourceFailed> {
+        let Some(known) = self.known.get_mut(unit) else { return Ok(()) };
+        let before = known.said.len();
+        known.said.retain(|said| *said != rule);
+        if known.said.len() != before {
+            self.sink.report(Report::over(rule, Subject::Unit(unit.clone()))).await?;
+        }
+        Ok(())
+    }
+}
+
+fn add_process(fault: &mut Fault, main_pid: u32) {
+    let Some(process) = files::process(main_pid) else { return };
+    fault.field("process", Value::Process(process));
+    let stat = i32::try_from(main_pid).ok().and_then(|pid| procfs::process::Process::new(pid).ok());
+    if let Some(stat) = stat.and_then(|process| process.stat().ok()) {
+        fault.word("process_state", &stat.state.to_string());
+    }
+}
+
+/// Adds what the operator of the service told of it.
+async fn with_facts(fault: Fault, unit: &UnitName, service: Option<&Service>) -> Fault {
+    let Some(service) = service.cloned() else { return fault };
+    let (unit, plain) = (unit.clone(), fault.clone());
+    let looked = files::look(move || {
+        let mut fault = fault;
+        if let Some(health) = &service.health {
+            fault.field("health_url", Value::Url((*health.url).clone()));
+        }
+        if let Some(heartbeat) = &service.heartbeat {
+            fault.field("heartbeat_path", Value::Path((*heartbeat.path).clone()));
+            fault.integer("heartbeat_max_age_s", heartbeat.max_age.0.as_secs());
+        }
+        files::add_drift(&mut fault, files::drifted(&service.config));
+        if let Some(pidfile) = &service.pidfile
+            && files::pidfile_stale(pidfile, &unit)
+        {
+            fault.field("pidfile", Value::Path((**pidfile).clone()));
+            fault.field("pidfile_stale", Value::Boolean(true));
+        }
+        fault
+    });
+    looked.await.unwrap_or(plain)
+}
