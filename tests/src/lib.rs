@@ -1,7 +1,9 @@
-//! What the tests share: real hosts to run on, parts of an installation, and the runner of the fault catalogue.
+//! What the tests share: real hosts to run on, parts of an installation, the runner of the fault
+//! catalogue, and the benchmarks.
 //!
 //! Nothing here is part of the product, and the product never depends on it.
 
+pub mod bench;
 pub mod faults;
 pub mod installation;
 pub mod lab;

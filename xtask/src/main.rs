@@ -1,5 +1,6 @@
 //! The project's own tasks: `cargo xtask NAME …`. One file per task; this one only says which there are.
 
+mod bench;
 mod cargo;
 mod debian;
 mod faults;
@@ -27,6 +28,11 @@ const TASKS: &[Task] = &[
         name: "faults",
         about: "FILE …: inject a catalogue's faults into real hosts and judge what Sopwith does",
         work: faults::run,
+    },
+    Task {
+        name: "bench",
+        about: "loop: from the fault to the verified fix, beside Monit and fail2ban, on a real host",
+        work: bench::run,
     },
     Task {
         name: "licences",

@@ -1,4 +1,4 @@
-//! A second root: the base and the effects of one script, cached by the script's own hash.
+//! A second root: the base and the effects of one script, cached by the hash of the script and of its files.
 //!
 //! The script runs once in a booted host, which is then shut down in good order; its changes become a
 //! read-only layer over the base. The lab does not know what the script installs.
@@ -14,13 +14,17 @@ use super::{Host, Lab, Root};
 const SCRIPT_LIMIT: Duration = Duration::from_secs(600);
 const SCRIPT_PATH: &str = "/root/.lab-fixture";
 
-pub(super) fn ensure(lab: &Lab, script: &[u8]) -> Result<Root, LabError> {
+pub(super) fn ensure(lab: &Lab, script: &[u8], files: &[(String, Vec<u8>)]) -> Result<Root, LabError> {
     let base = lab.base()?;
     let mut hash = Sha256::new();
     for layer in &base.layers {
         hash.update(layer.as_os_str().as_encoded_bytes());
     }
     hash.update(script);
+    for (path, bytes) in files {
+        hash.update(format!("\0{path}\0{}\0", bytes.len()));
+        hash.update(bytes);
+    }
     let name = format!("layer-{}", hex::encode(&hash.finalize()[..6]));
     let (top, done) = (lab.roots().join(&name), lab.roots().join(format!("{name}.done")));
     let mut layers = vec![top.clone()];
@@ -38,6 +42,9 @@ pub(super) fn ensure(lab: &Lab, script: &[u8]) -> Result<Root, LabError> {
     }
     eprintln!("lab: building the layer {name}");
     let mut host = Host::up(lab, "fixture", &base)?;
+    for (path, bytes) in files {
+        host.write(path, bytes, 0o644)?;
+    }
     host.write(SCRIPT_PATH, script, 0o700)?;
     host.sh_for(&format!("{SCRIPT_PATH} && rm -f {SCRIPT_PATH}"), SCRIPT_LIMIT)?.expect("run the fixture")?;
     host.power_off()?;

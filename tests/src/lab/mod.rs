@@ -86,7 +86,19 @@ impl Lab {
 
     /// Returns the base with the effects of a script on top: the script runs once, in a booted host.
     pub fn layer(&self, script: &[u8]) -> Result<Root, LabError> {
-        layer::ensure(self, script)
+        layer::ensure(self, script, &[])
+    }
+
+    /// The same with files placed before the script runs: paths inside the host, and what is in them.
+    pub fn layer_with(&self, script: &[u8], files: &[(String, Vec<u8>)]) -> Result<Root, LabError> {
+        layer::ensure(self, script, files)
+    }
+
+    /// Returns a folder of this lab for what was downloaded and may be used again, making it when it is missing.
+    pub fn cache(&self, name: &str) -> Result<PathBuf, LabError> {
+        let path = self.dir.join("cache").join(name);
+        fs::create_dir_all(&path).map_err(|e| LabError::io("create", &path, e))?;
+        Ok(path)
     }
 
     /// Removes hosts whose owner is gone; returns how many there were.
