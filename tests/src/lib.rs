@@ -7,3 +7,4 @@ pub mod bench;
 pub mod faults;
 pub mod installation;
 pub mod lab;
+pub mod rig;

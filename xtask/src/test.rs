@@ -131,9 +131,11 @@ fn browser() -> Result<(), String> {
     run_tests(|name| name.starts_with("browser_"), &[])
 }
 
-/// The end-to-end tests start the real binaries, which cargo does not build for another package's tests.
+/// The end-to-end tests start the real binaries, which cargo does not build for another package's tests. The hooks
+/// let a test end a process at its n-th write; without their variable they do nothing.
 fn build_binaries() -> Result<(), String> {
     let mut build = cargo(&["build", "--locked", "--quiet"]);
+    build.args(["--features", "sopwith-agent/test-hooks,sopwith-server/test-hooks"]);
     for package in ["sopwith-agent", "sopwith-server", "sopwith-cli"] {
         build.args(["--package", package]);
     }
