@@ -48,10 +48,14 @@ pub async fn read(body: Body, limit: usize) -> Result<Bytes, Fault> {
     })
 }
 
-/// Parses JSON, or says where it goes wrong.
+/// Parses a JSON object, or says where it goes wrong. A list is refused, though serde would take its entries for the
+/// fields in their order.
 ///
 /// # Errors
 /// Names line and column.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Fault::malformed("the body is not a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| Fault::malformed(error.to_string()))
 }

@@ -1,0 +1,231 @@
+//! The agents' door: intake is idempotent, orders are owed until taken, identity is the key, nothing is half-applied.
+
+mod common;
+
+use common::{World, host, name};
+use rcgen::KeyPair;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use sopwith_domain::command::{Command, Item};
+use sopwith_domain::ids::{Digest, Epoch};
+use sopwith_domain::order::Order;
+use sopwith_domain::run::{End, Record, What};
+use sopwith_domain::signal::Condition;
+use sopwith_domain::time::Timestamp;
+use sopwith_protocol::exchange::{BATCH_MAX, Batch, ExchangeRequest, JournalHead, Lease, SERVER_NAMESPACE};
+use sopwith_protocol::signature::verify_with;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_are_taken_once_in_order_whatever_the_network_does() {
+    let world = World::start().await;
+    let agent = world.agent("web-1").await;
+    let item = |n: u64| agent.raised(&format!("demo-{n}.service"));
+    assert_eq!(agent.items(1, vec![item(1), item(2)]).await.items_through, 2);
+    assert_eq!(agent.items(1, vec![item(1), item(2)]).await.items_through, 2, "a duplicate");
+    assert_eq!(agent.items(4, vec![item(4)]).await.items_through, 2, "a hole is not jumped");
+    assert_eq!(agent.items(2, vec![item(2), item(3), item(4)]).await.items_through, 4, "an overlap");
+    let gap = Item::Gap { from_seq: 5, reason: "the spool was full".into() };
+    assert_eq!(agent.items(9, vec![gap]).await.items_through, 9, "a gap that says so");
+    let state = world.running.app.ledger.state();
+    assert_eq!(state.incidents.len(), 4);
+    assert!(state.incidents.values().all(|incident| incident.signals == 1));
+    assert_eq!(state.hosts[&host("web-1")].items_lost, 4, "5 to 8; 9 is the gap itself");
+    drop(state);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_signal_to_order_to_end() {
+    let world = World::start().await;
+    let mut agent = world.agent("web-1").await;
+    agent.items(1, vec![agent.raised("demo.service")]).await;
+    let viewer = world.token("viewer").await;
+    let (_, incident) = world.get(&viewer, "/api/v1/incidents/INC-1").await;
+    let plan = incident["plan"].as_str().unwrap().to_owned();
+
+    // The host waits for news while the approval comes in.
+    let waiting = ExchangeRequest { wait_ms: 20_000, ..agent.request() };
+    let approver = world.token("approver").await;
+    let approve = world
+        .ask(&approver, Method::POST, &format!("/api/v1/plans/{plan}/approve"))
+        .header("if-match", format!("\"{plan}\""))
+        .json(&json!({ "reason": "seen" }));
+    agent.exchange(&agent.request()).await;
+    let (answer, approved) = tokio::join!(agent.exchange(&waiting), approve.send());
+    assert_eq!(approved.unwrap().status(), StatusCode::OK);
+    let key = ssh_key::PublicKey::from_openssh(&world.running.app.keys.order_public().unwrap()).unwrap();
+    let sealed = answer.orders.first().expect("the order ended the wait");
+    verify_with(&key, SERVER_NAMESPACE, sealed).unwrap();
+    let order: Order = serde_json::from_str(&sealed.text).unwrap();
+    assert_eq!(order.plan.to_string(), plan);
+    verify_with(&key, SERVER_NAMESPACE, &answer.lease).unwrap();
+    let lease: Lease = serde_json::from_str(&answer.lease.text).unwrap();
+    assert_eq!((lease.host, lease.epoch, lease.stop), (agent.host.clone(), Epoch(1), None));
+    assert_eq!(lease.challenge, "ab".repeat(32));
+
+    // It is told again until the host has spoken of it; what it holds is not told.
+    assert_eq!(agent.exchange(&agent.request()).await.orders.len(), 1);
+    let holding = ExchangeRequest { holding: vec![order.plan], ..agent.request() };
+    assert_eq!(agent.exchange(&holding).await.orders.len(), 0);
+    let record = |what| Record { run: order.plan, at: Timestamp(1), what };
+    agent.head = JournalHead { seq: 1, hash: Digest([1; 32]) };
+    let accepted = record(What::Accepted { order: Box::new(order.clone()) });
+    let answer = agent.records(1, vec![accepted.clone()]).await;
+    assert_eq!((answer.orders.len(), answer.records_through), (0, 1));
+    assert_eq!(agent.records(1, vec![accepted]).await.records_through, 1, "a duplicate");
+
+    let operator = world.token("operator").await;
+    let (status, _) = world.post(&operator, &format!("/api/v1/runs/{plan}/cancel"), json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+    let told = agent.exchange(&agent.request()).await;
+    assert_eq!(told.cancels, vec![(order.plan, "operator".to_owned())]);
+    agent.head = JournalHead { seq: 2, hash: Digest([2; 32]) };
+    let ended = record(What::Ended { end: End::RolledBack { reason: "cancelled".into() } });
+    let answer = agent.records(2, vec![ended]).await;
+    assert_eq!((answer.records_through, answer.cancels.len()), (2, 0));
+    let (_, run) = world.get(&viewer, &format!("/api/v1/runs/{plan}")).await;
+    assert_eq!(run["state"], "rolled_back");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_that_was_set_back_must_begin_anew() {
+    let world = World::start().await;
+    let mut agent = world.agent("web-1").await;
+    agent.head = JournalHead { seq: 7, hash: Digest([7; 32]) };
+    assert_eq!(agent.exchange(&agent.request()).await.begin_epoch, None);
+    assert_eq!(agent.exchange(&agent.request()).await.begin_epoch, None, "the same head again is sound");
+    for head in [JournalHead { seq: 6, hash: Digest([7; 32]) }, JournalHead { seq: 7, hash: Digest([8; 32]) }]
+    {
+        let items = Batch { first_seq: 1, items: vec![agent.raised("demo.service")] };
+        let answer = agent.exchange(&ExchangeRequest { journal_head: head, items, ..agent.request() }).await;
+        assert!(answer.begin_epoch.is_some(), "{head:?}");
+        assert_eq!(answer.items_through, 0, "nothing is taken, so nothing is forgotten");
+        let lease: Lease = serde_json::from_str(&answer.lease.text).unwrap();
+        assert!(lease.stop.is_some(), "and nothing may start meanwhile");
+    }
+    assert!(world.running.app.ledger.state().incidents.is_empty());
+    // A new life is taken up, the old one is not taken up again.
+    let old = agent.epoch;
+    agent.epoch = Epoch(u64::MAX);
+    agent.head = JournalHead { seq: 0, hash: Digest([0; 32]) };
+    assert_eq!(agent.exchange(&agent.request()).await.begin_epoch, None);
+    assert_eq!(world.running.app.ledger.state().hosts[&agent.host].epoch, Epoch(u64::MAX));
+    agent.epoch = old;
+    assert!(agent.exchange(&agent.request()).await.begin_epoch.is_some());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_set_back_notices() {
+    let world = World::start().await;
+    let agent = world.agent("web-1").await;
+    let head = agent.exchange(&agent.request()).await.server_head;
+    agent.exchange(&ExchangeRequest { server_head: Some(head), ..agent.request() }).await;
+    assert_eq!(world.running.app.presence.histories_lost(), 0);
+    let other = JournalHead { seq: head.seq, hash: Digest([9; 32]) };
+    agent.exchange(&ExchangeRequest { server_head: Some(other), ..agent.request() }).await;
+    assert_eq!(world.running.app.presence.histories_lost(), 1);
+    let (_, ready) = world.get("", "/readyz").await;
+    assert!(ready["degraded"].to_string().contains("old backup"), "{ready}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn identity_is_the_key() {
+    let world = World::start().await;
+    let agent = world.agent("web-1").await;
+    let (status, problem) = common::read(
+        world.http.post(world.agent_url("/agent/v1/exchange")).json(&agent.request()).send().await.unwrap(),
+    )
+    .await;
+    assert_eq!((status, &problem["type"]), (StatusCode::UNAUTHORIZED, &json!("/problems/no-certificate")));
+    let posing = ExchangeRequest { host: host("web-2"), ..agent.request() };
+    assert_eq!(agent.send(&posing).await.0, StatusCode::FORBIDDEN);
+
+    // The name joins again with another key: the first key holds no more.
+    let key = KeyPair::generate().unwrap();
+    let token = world.join_token(Some(host("web-1"))).await;
+    let (status, problem) = world.try_join(&token, "web-1", 1, &key).await;
+    assert_eq!((status, &problem["type"]), (StatusCode::CONFLICT, &json!("/problems/epoch-used")));
+    let (status, answer) = world.try_join(&token, "web-1", 2, &key).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (status, problem) = agent.send(&agent.request()).await;
+    assert_eq!((status, &problem["type"]), (StatusCode::FORBIDDEN, &json!("/problems/other-key")));
+
+    // Revocation takes effect at the next request.
+    let joined = serde_json::from_value(answer).unwrap();
+    let again = common::Agent::new(world.agent_url("/agent/v1/exchange"), "web-1", 2, &joined, &key);
+    again.exchange(&again.request()).await;
+    let revoke = Command::Revoke { host: host("web-1"), by: name("admin") };
+    world.running.app.ledger.decide(revoke).await.unwrap();
+    let (status, problem) = again.send(&again.request()).await;
+    assert_eq!((status, &problem["type"]), (StatusCode::FORBIDDEN, &json!("/problems/host-revoked")));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_token_is_for_one_host_once() {
+    let world = World::start().await;
+    let (one, two) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let kind = |answer: serde_json::Value| answer["type"].as_str().unwrap_or_default().to_owned();
+    let bound = world.join_token(Some(host("db-1"))).await;
+    let (status, answer) = world.try_join(&bound, "web-1", 1, &one).await;
+    assert_eq!((status, kind(answer)), (StatusCode::CONFLICT, "/problems/token-other-host".into()));
+    let free = world.join_token(None).await;
+    assert_eq!(world.try_join(&free, "web-1", 1, &one).await.0, StatusCode::OK);
+    assert_eq!(world.try_join(&free, "web-1", 1, &one).await.0, StatusCode::OK, "the answer was lost");
+    for (name, key) in [("web-1", &two), ("web-2", &one)] {
+        let (status, answer) = world.try_join(&free, name, 3, key).await;
+        assert_eq!((status, kind(answer)), (StatusCode::FORBIDDEN, "/problems/token-unknown".into()));
+    }
+    let free = world.join_token(None).await;
+    let (status, answer) = world.try_join(&free, "web-1", 3, &two).await;
+    assert_eq!((status, kind(answer)), (StatusCode::CONFLICT, "/problems/host-taken".into()));
+    let never = format!("spj_{}", "0".repeat(64));
+    assert_eq!(world.try_join(&never, "web-9", 1, &two).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(world.try_join("x", "web-9", 1, &two).await.0, StatusCode::FORBIDDEN);
+    let request = json!({ "token": free, "host": "web-9", "epoch": 1, "csr_pem": "nonsense" });
+    let answer = world.http.post(world.agent_url("/agent/v1/join")).json(&request).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(world.running.app.ledger.state().hosts.len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_out_of_bounds_is_refused_whole() {
+    let world = World::start().await;
+    let agent = world.agent("web-1").await;
+    let many = |n: usize| vec![agent.raised("demo.service"); n];
+    let table = [
+        (
+            ExchangeRequest { items: Batch { first_seq: 1, items: many(BATCH_MAX + 1) }, ..agent.request() },
+            400,
+        ),
+        (ExchangeRequest { items: Batch { first_seq: 0, items: many(1) }, ..agent.request() }, 400),
+        (ExchangeRequest { items: Batch { first_seq: u64::MAX, items: many(1) }, ..agent.request() }, 400),
+        (ExchangeRequest { challenge: "zz".repeat(32), ..agent.request() }, 400),
+        (ExchangeRequest { challenge: "a".into(), ..agent.request() }, 400),
+        (ExchangeRequest { holding: vec![Digest([0; 32]); 1025], ..agent.request() }, 400),
+        (ExchangeRequest { agent_version: "v".repeat(2000), ..agent.request() }, 400),
+    ];
+    for (n, (request, expected)) in table.iter().enumerate() {
+        assert_eq!(agent.send(request).await.0.as_u16(), *expected, "case {n}");
+    }
+    let raw = |body: Vec<u8>, kind: &str| {
+        agent.http.post(&agent.url).header("content-type", kind).body(body).send()
+    };
+    assert_eq!(raw(b"{".to_vec(), "application/json").await.unwrap().status(), 400);
+    assert_eq!(raw(b"{}".to_vec(), "text/plain").await.unwrap().status(), 415);
+    let large = raw(vec![b' '; 4 * 1024 * 1024 + 1], "application/json").await.unwrap();
+    assert_eq!(large.status(), 413);
+    assert!(world.running.app.ledger.state().incidents.is_empty());
+
+    // One item that is too large is a gap and does not hold up the next.
+    let mut huge = agent.signal("demo.service", Condition::Raised);
+    huge.summary = "x".repeat(600 * 1024);
+    let items = vec![Item::Signal { signal: Box::new(huge) }, agent.raised("demo.service")];
+    assert_eq!(agent.items(1, items).await.items_through, 2);
+    assert_eq!(world.running.app.ledger.state().incidents.len(), 1);
+    world.stop().await;
+}
