@@ -38,6 +38,8 @@ pub(super) fn spawn(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let clock = LedgerClock::starting(Reading::take(), last_event);
     let mut writer = Writer { connection, head, clock, shared, hooks: Hooks::default() };
+    // The time is known before anybody can ask for it.
+    writer.tick();
     let run = move || {
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run(&runtime, queue)));
         match done {

@@ -63,7 +63,7 @@ pub fn host(text: &str) -> HostId {
     HostId::new(text).unwrap()
 }
 
-fn crypto() {
+pub fn crypto() {
     // Another test of this process may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
