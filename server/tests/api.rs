@@ -245,7 +245,10 @@ fn check(document: &Json, schema: &Json, value: &Json, place: &str) {
         return check(document, document.pointer(&reference[1..]).expect(reference), value, place);
     }
     if let Some(options) = schema["anyOf"].as_array() {
-        return if value.is_null() { () } else { check(document, &options[0], value, place) };
+        if !value.is_null() {
+            check(document, &options[0], value, place);
+        }
+        return;
     }
     let types: Vec<&str> = match &schema["type"] {
         Json::String(one) => vec![one],

@@ -26,11 +26,12 @@ async fn items_are_taken_once_in_order_whatever_the_network_does() {
     assert_eq!(agent.items(2, vec![item(2), item(3), item(4)]).await.items_through, 4, "an overlap");
     let gap = Item::Gap { from_seq: 5, reason: "the spool was full".into() };
     assert_eq!(agent.items(9, vec![gap]).await.items_through, 9, "a gap that says so");
-    let state = world.running.app.ledger.state();
-    assert_eq!(state.incidents.len(), 4);
-    assert!(state.incidents.values().all(|incident| incident.signals == 1));
-    assert_eq!(state.hosts[&host("web-1")].items_lost, 4, "5 to 8; 9 is the gap itself");
-    drop(state);
+    {
+        let state = world.running.app.ledger.state();
+        assert_eq!(state.incidents.len(), 4);
+        assert!(state.incidents.values().all(|incident| incident.signals == 1));
+        assert_eq!(state.hosts[&host("web-1")].items_lost, 4, "5 to 8; 9 is the gap itself");
+    }
     world.stop().await;
 }
 
