@@ -13,8 +13,8 @@ use sopwith_journal::sqlite::{self, OpenError};
 use sopwith_journal::{AppendError, ChainError, Entry, Head, ReadError};
 use std::path::Path;
 
-/// Name of the server's stream.
-pub const STREAM: &str = "ledger";
+pub use sopwith_protocol::api::LEDGER_STREAM as STREAM;
+
 /// Events folded between two writes of projections while rebuilding.
 const REBUILD_BATCH: u64 = 512;
 

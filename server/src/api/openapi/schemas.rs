@@ -45,6 +45,7 @@ const TYPES: &[Row] = &[
             ("state", "string"),
             ("record", "SopRecord"),
             ("budget", "Budget?"),
+            ("plan", "any?"),
         ],
     ),
     (
