@@ -134,7 +134,7 @@ impl World {
         );
         self.write("server.yaml", &config)?;
         let mut init = self.program("sopwith-server");
-        init.args(["init", "--config", &self.path("server.yaml"), "--admin", OPERATOR, "--password-stdin"]);
+        init.args(["init", "--config", &self.path("server.yaml"), "--admin", OPERATOR]);
         let said = self.fed(init, &password)?;
         self.write("server.init", &said)?;
         let mut serve = self.program("sopwith-server");
@@ -193,8 +193,7 @@ impl World {
         let mut command = self.program("sopwith-server");
         command.args(["one-time-login", "--config", &self.path("server.yaml"), OPERATOR]);
         let said = output(command)?;
-        let address = said.split_whitespace().find(|word| word.contains("/login/once/"));
-        address.map(str::to_owned).ok_or(format!("the server gave no one-time login: {said}"))
+        Ok(format!("{}{}", self.url, said.trim()))
     }
 
     /// Shows incidents as they move, until the end.
