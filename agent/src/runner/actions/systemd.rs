@@ -69,7 +69,7 @@ impl Systemd {
     fn connect() -> Result<(Runtime, Connection), String> {
         let failed = |e: &dyn std::fmt::Display| format!("failed to reach systemd: {e}");
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| failed(&e))?;
-        let connection = runtime.block_on(timeout(ANSWER, Connection::system()));
+        let connection = runtime.block_on(async { timeout(ANSWER, Connection::system()).await });
         let connection = connection.map_err(|_| failed(&"no answer"))?.map_err(|e| failed(&e))?;
         Ok((runtime, connection))
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 mod declarations;
+mod processes;
 mod units;
 
 /// What a source is made with.
@@ -26,7 +27,8 @@ pub struct Context {
 pub type Make = fn(&Config, &Context) -> Option<Box<dyn Source>>;
 
 /// All sources, by name.
-pub const SOURCES: &[(&str, Make)] = &[("declarations", declarations::make), ("units", units::make)];
+pub const SOURCES: &[(&str, Make)] =
+    &[("declarations", declarations::make), ("units", units::make), ("processes", processes::make)];
 
 /// Why a source can see no more.
 #[derive(Debug, thiserror::Error)]

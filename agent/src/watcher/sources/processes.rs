@@ -1,0 +1,239 @@
+//! Processes that should run where no service manager looks after them, known by a pidfile or by the first words of
+//! their command line. The end of a process is told by the kernel; its beginning is found by looking.
+
+use super::{Context, Source, SourceFailed, Work};
+use crate::config::{Config, Process};
+use crate::watcher::report::{Fault, Report, Tolerance};
+use crate::watcher::sink::{Afresh, Sink};
+use crate::watcher::wake::Wake;
+use procfs::process::Process as Seen;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sopwith_domain::signal::{Severity, Subject};
+use sopwith_domain::value::Value;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked where the kernel tells nothing: for processes that begin, and for pidfiles elsewhere.
+const EVERY: Duration = Duration::from_secs(2);
+/// Longest pidfile, in bytes; it holds one number.
+const PIDFILE_BYTES_MAX: u64 = 64;
+/// Most ends of processes that wait to be looked at; one is as good as many.
+const ENDS_MAX: usize = 1;
+/// How often a thread that waits for an end looks whether it is still wanted.
+const STOP_EVERY: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
+    let source = Processes { wanted: config.processes.clone(), afresh: context.afresh.clone() };
+    (!source.wanted.is_empty()).then(|| Box::new(source) as Box<dyn Source>)
+}
+
+struct Processes {
+    wanted: Vec<Process>,
+    afresh: Afresh,
+}
+
+impl Source for Processes {
+    fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
+        Box::pin(async move { self.follow(&sink, &stop).await })
+    }
+}
+
+impl Processes {
+    async fn follow(&self, sink: &Sink, stop: &CancellationToken) -> Result<(), SourceFailed> {
+        let mut wake = Wake::new();
+        let mut asked = self.afresh.asked();
+        let (to, mut ends) = mpsc::channel(ENDS_MAX);
+        let ended = Ended { to, stop: stop.child_token() };
+        let _until_here = ended.stop.clone().drop_guard();
+        let mut guarded = vec![None; self.wanted.len()];
+        let (mut settled, mut afresh) = (false, false);
+        loop {
+            self.watch_pidfiles(&mut wake);
+            let mut reports = Vec::new();
+            for (process, guarded) in self.wanted.iter().zip(&mut guarded) {
+                let found = find(process);
+                if found != *guarded {
+                    *guarded = found.filter(|found| ended.tell(found));
+                }
+                reports.push(report(process, found.is_some()));
+            }
+            if std::mem::take(&mut afresh) {
+                reports.push(Report::LookedAfresh);
+            }
+            sink.report_all(reports).await?;
+            if !settled {
+                sink.settled().await?;
+                settled = true;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = ends.recv() => {}
+                () = wake.changed() => {}
+                Ok(()) = asked.changed() => afresh = true,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    fn watch_pidfiles(&self, wake: &mut Wake) {
+        wake.forget_missing();
+        for folder in self.wanted.iter().filter_map(|p| p.pidfile.as_ref()?.path().parent()) {
+            wake.watch(folder, false);
+        }
+    }
+}
+
+/// Tells the source of processes that end.
+struct Ended {
+    to: mpsc::Sender<()>,
+    stop: CancellationToken,
+}
+
+impl Ended {
+    /// Waits for the end of a process, on a thread of its own. Returns false if it cannot be waited for.
+    fn tell(&self, process: &Found) -> bool {
+        let Some(descriptor) = process.open() else { return false };
+        let (to, stop) = (self.to.clone(), self.stop.clone());
+        let wait = move || {
+            // A descriptor of a process can be read when the process has ended.
+            let mut waited_for = [PollFd::new(&descriptor, PollFlags::IN)];
+            while !stop.is_cancelled() && poll(&mut waited_for, Some(&STOP_EVERY)) == Ok(0) {}
+            // A full queue tells the same already.
+            let _ = to.try_send(());
+        };
+        std::thread::Builder::new().name("process-end".into()).spawn(wait).is_ok()
+    }
+}
+
+/// One process for certain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Found {
+    pid: i32,
+    start_ticks: u64,
+}
+
+impl Found {
+    fn of(seen: &Seen) -> Option<Self> {
+        let stat = seen.stat().ok()?;
+        // What has ended and waits to be taken leave of does not run.
+        (!matches!(stat.state, 'Z' | 'X')).then_some(Self { pid: stat.pid, start_ticks: stat.starttime })
+    }
+
+    fn open(&self) -> Option<OwnedFd> {
+        let descriptor = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+        // Looked at after it was opened: if the number is another's by now, the descriptor is of that one.
+        let same = Seen::new(self.pid).ok().and_then(|seen| Self::of(&seen)) == Some(*self);
+        same.then_some(descriptor)
+    }
+}
+
+fn find(process: &Process) -> Option<Found> {
+    match &process.pidfile {
+        Some(path) => Found::of(&Seen::new(pid_in(path.path())?).ok()?),
+        None => procfs::process::all_processes()
+            .ok()?
+            .flatten()
+            .filter(|seen| begins_with(seen, process))
+            .find_map(|seen| Found::of(&seen)),
+    }
+}
+
+fn begins_with(seen: &Seen, process: &Process) -> bool {
+    let line = seen.cmdline().unwrap_or_default();
+    line.len() >= process.command.len() && process.command.iter().zip(&line).all(|(a, b)| a.as_str() == b)
+}
+
+/// Reads the number of a pidfile. What is no number names no process.
+fn pid_in(path: &Path) -> Option<i32> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(PIDFILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 0)
+}
+
+fn report(process: &Process, runs: bool) -> Report {
+    let rule = format!("processes.{}", *process.name);
+    let subject = Subject::Process((*process.name).clone());
+    if runs {
+        return Report::over(&rule, subject);
+    }
+    let summary = format!("the process {} does not run", *process.name);
+    let mut fault = Fault::new(&rule, "process.missing", subject, Severity::Critical, summary);
+    if let Some(path) = &process.pidfile {
+        fault.field("pidfile", Value::Path((**path).clone()));
+    }
+    if let Some(program) = &process.start {
+        fault.field("start_program", Value::Path((**program).clone()));
+    }
+    Report::holds(fault, Tolerance::For(Duration::from_millis(process.tolerance.ms())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    fn process(yaml: &str) -> Process {
+        let config = format!("processes: [{yaml}]");
+        Config::parse(&config).expect("it is sound").processes.remove(0)
+    }
+
+    #[test]
+    fn a_process_is_found_until_it_has_ended_and_its_end_is_told() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut child =
+                Command::new("/bin/sleep").arg("1000017").stdin(Stdio::null()).spawn().expect("it starts");
+            let folder = tempfile::tempdir().expect("a folder");
+            let pidfile = folder.path().join("x.pid");
+            std::fs::write(&pidfile, format!(" {}\n", child.id())).expect("it is written");
+            let by_file = process(&format!("{{name: x, pidfile: {}}}", pidfile.display()));
+            let by_line = process("{name: x, command: [/bin/sleep, '1000017']}");
+            let other = process("{name: x, command: [/bin/sleep, '10000']}");
+            let found = find(&by_file).expect("it runs");
+            assert_eq!(u32::try_from(found.pid), Ok(child.id()));
+            assert_eq!((find(&by_line), find(&other)), (Some(found), None));
+
+            let (to, mut ends) = mpsc::channel(ENDS_MAX);
+            let ended = Ended { to, stop: CancellationToken::new() };
+            assert!(ended.tell(&found));
+            assert!(
+                !ended.tell(&Found { start_ticks: found.start_ticks + 1, ..found }),
+                "that is another one"
+            );
+            child.kill().expect("it can be ended");
+            ends.recv().await.expect("its end is told");
+            assert_eq!(find(&by_file), None, "not even before anybody has taken leave of it");
+            child.wait().expect("it has ended");
+            assert_eq!((find(&by_file), find(&by_line)), (None, None));
+        });
+    }
+
+    #[test]
+    fn a_pidfile_without_a_number_names_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.pid");
+        let table =
+            [("12\n", Some(12)), ("", None), ("0", None), ("-1", None), ("1 2", None), ("\u{0}", None)];
+        for (text, expected) in table {
+            std::fs::write(&path, text).expect("it is written");
+            assert_eq!(pid_in(&path), expected, "{text:?}");
+        }
+        assert_eq!(pid_in(Path::new("/does/not/exist")), None);
+    }
+
+    #[test]
+    fn what_can_be_started_says_how() {
+        let can = process("{name: x, pidfile: /run/x.pid, start: /usr/local/bin/x}");
+        let Report::Holds { fault, .. } = report(&can, false) else { panic!("it does not run") };
+        let fields: Vec<String> =
+            fault.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(fields, ["pidfile=/run/x.pid", "start_program=/usr/local/bin/x"]);
+        assert!(matches!(report(&can, true), Report::Over { .. }));
+    }
+}
