@@ -7,4 +7,5 @@ pub mod bench;
 pub mod faults;
 pub mod installation;
 pub mod lab;
+pub mod model;
 pub mod rig;

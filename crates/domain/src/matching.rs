@@ -72,6 +72,15 @@ fn weigh_answer(playbook: &Playbook, answers: &Answers, signal: &Signal) -> Cand
             None => weigh(false, format!("the signal says nothing of {field}")),
         }
     }
+    for (field, unwanted) in &answers.unless {
+        match signal.fields.get(field) {
+            Some(value) if unwanted.contains(&value.to_string()) => {
+                weigh(false, format!("{field} is {value}"))
+            }
+            Some(value) => weigh(true, format!("{field} is {value}, not {}", unwanted.join(" or "))),
+            None => weigh(true, format!("the signal says nothing of {field}")),
+        }
+    }
     for field in &answers.has {
         let there = signal.fields.contains_key(field);
         weigh(there, format!("the signal {} {field}", if there { "carries" } else { "does not carry" }));

@@ -2,6 +2,7 @@
 //! [`Playbook::parse`] is the only way to one; a playbook is data and gains no behaviour by being loaded,
 //! only by being approved as part of a plan.
 
+mod case;
 mod document;
 mod lint;
 mod node;
@@ -9,6 +10,7 @@ mod parse;
 mod reader;
 mod template;
 
+pub use case::Case;
 pub use parse::Finding;
 pub use template::{CheckTemplate, StepTemplate, Unresolved};
 
@@ -47,6 +49,9 @@ pub struct Answers {
     /// Field → the texts of which its value must be one.
     #[serde(default, rename = "where")]
     pub fields: BTreeMap<Word, Vec<String>>,
+    /// Field → texts of which its value must be none; a field that is not there is none of them.
+    #[serde(default)]
+    pub unless: BTreeMap<Word, Vec<String>>,
     /// Fields that must be there, whatever they say.
     #[serde(default)]
     pub has: Vec<Word>,

@@ -154,7 +154,10 @@ fn answers(fields: &Fields<'_>) -> Vec<Answers> {
 fn answer(node: &Node, findings: &Findings) -> Option<Answers> {
     let fields = Fields::open(node, "an answer", findings)?;
     let kind = fields.text("kind").and_then(|(kind, place)| parse(&kind, place, findings));
-    let wanted = fields.map("where").iter().filter_map(|entry| wanted(entry, findings)).collect();
+    let texts = |name| -> BTreeMap<Word, Vec<String>> {
+        fields.map(name).iter().filter_map(|entry| wanted(entry, findings)).collect()
+    };
+    let (wanted, unless) = (texts("where"), texts("unless"));
     let (has, lacks): (Vec<Word>, Vec<Word>) = (fields.parsed("has"), fields.parsed("lacks"));
     let bounds = |name| -> BTreeMap<Word, i64> {
         fields.map(name).iter().filter_map(|entry| bound(entry, findings)).collect()
@@ -162,7 +165,7 @@ fn answer(node: &Node, findings: &Findings) -> Option<Answers> {
     let (at_least, at_most) = (bounds("at_least"), bounds("at_most"));
     let priority = fields.bounded("priority", -1000, 1000).unwrap_or(0);
     fields.no_others();
-    let answers = Answers { kind: kind?, fields: wanted, has, lacks, at_least, at_most, priority };
+    let answers = Answers { kind: kind?, fields: wanted, unless, has, lacks, at_least, at_most, priority };
     let needed = answers.fields.keys().chain(&answers.has).chain(answers.at_least.keys());
     if let Some(field) = needed.into_iter().find(|field| answers.lacks.contains(field)) {
         findings.add(node.place, format!("{field} must be there and must not be there: this never matches"));
@@ -177,7 +180,7 @@ fn wanted(entry: &Entry, findings: &Findings) -> Option<(Word, Vec<String>)> {
         return None;
     };
     if items.is_empty() {
-        findings.add(entry.node.place, format!("{name} may be none of nothing: this never matches"));
+        findings.add(entry.node.place, format!("{name} names no text: this never matches or never helps"));
     }
     Some((name, items.iter().filter_map(|item| scalar(item, &entry.key, findings)).collect()))
 }

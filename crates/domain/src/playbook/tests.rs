@@ -63,7 +63,7 @@ fn each_mistake_is_found_where_it_stands() {
         (vec![("soak_s: 10\n", String::new())], "soak_s: how long"),
         (vec![("soak_s: 10", "soak_s: 4000".into())], "21:9: soak_s is 4000, must be 0 to 3600"),
         (vec![("kind: unit.failed", "kind: unit".into())], "9:11: signal kind \"unit\" is not valid"),
-        (vec![("kind: unit.failed", "kind: unit.failed\n    where: {x: []}".into())], "this never matches"),
+        (vec![("kind: unit.failed", "kind: unit.failed\n    where: {x: []}".into())], "x names no text"),
         (vec![("type: unit", "type: units".into())], "11:16: there is no type units"),
         (vec![("optional: true", "optional: maybe".into())], "must be true or false"),
         (vec![(", optional: true", ", min: 1".into())], "has min or max, which bound whole numbers only"),

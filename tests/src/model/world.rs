@@ -1,0 +1,198 @@
+//! What there is on the model host, and what each action makes of it.
+
+use serde_json::json;
+use sopwith_domain::action::Action;
+use sopwith_domain::check::Check;
+use sopwith_domain::plan::Plan;
+use sopwith_domain::run::{Effect, Prior};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything there is. Two equal worlds are the same to the byte.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct World {
+    /// Unit → `active`, `inactive` or `failed`.
+    pub units: BTreeMap<String, String>,
+    /// Path → content, mode and times.
+    pub files: BTreeMap<String, String>,
+    /// Processes that live, by number.
+    pub processes: BTreeSet<u32>,
+    /// Named processes that run.
+    pub named: BTreeSet<String>,
+    /// Deleted files that are held open, by inode → bytes.
+    pub deleted: BTreeMap<i64, u64>,
+    /// What programs brought about, by their probe's arguments.
+    pub made: BTreeSet<Vec<String>>,
+    /// Files that are in nobody's way, by where they came from.
+    pub quarantine: BTreeMap<String, String>,
+}
+
+impl World {
+    /// Makes a world in which every requirement of the plan holds and its fault is there.
+    pub fn before(plan: &Plan) -> Self {
+        let mut world = Self::default();
+        for step in &plan.steps {
+            world.place(&step.action);
+            step.require.iter().for_each(|check| world.require(check));
+        }
+        world
+    }
+
+    fn place(&mut self, action: &Action) {
+        let mut file = |path: &str, content: &str| {
+            self.files.entry(path.into()).or_insert_with(|| content.into());
+        };
+        match action {
+            Action::UnitStart { unit } | Action::UnitResetFailed { unit } => {
+                self.units.entry(unit.to_string()).or_insert_with(|| "failed".into());
+            }
+            Action::UnitStop { unit } | Action::UnitRestart { unit } | Action::UnitReload { unit } => {
+                self.units.entry(unit.to_string()).or_insert_with(|| "active".into());
+            }
+            Action::FileTruncate { path } | Action::FileQuarantine { path } => {
+                file(path.as_str(), "full 0640 t1")
+            }
+            Action::FileRestore { path, from } => {
+                file(path.as_str(), "broken 0640 t1");
+                file(from.as_str(), "good 0644 t0");
+            }
+            Action::FilePrune { directory, .. } => {
+                (1..=3).for_each(|n| file(&format!("{directory}/old.{n}"), "old 0640 t1"));
+            }
+            Action::ProcessSignal { process, .. } => drop(self.processes.insert(process.pid)),
+            Action::FileReclaimDeleted { process, inode, .. } => {
+                self.processes.insert(process.pid);
+                self.deleted.insert(*inode, 1 << 20);
+            }
+            Action::ProcessStart { .. } | Action::Command { .. } => {}
+            other => panic!("the model host does not know {}", other.name()),
+        }
+    }
+
+    fn require(&mut self, check: &Check) {
+        match check {
+            Check::UnitActive { unit } => drop(self.units.insert(unit.to_string(), "active".into())),
+            Check::ProcessPresent { process } => drop(self.processes.insert(process.pid)),
+            Check::FileExists { path } => {
+                self.files.entry(path.to_string()).or_insert_with(|| "there 0640 t1".into());
+            }
+            _ => {}
+        }
+    }
+
+    /// Says whether a check holds. What the model knows nothing of (health, use of a file system, the host's own
+    /// checks) holds: the test says when it is to fail.
+    pub fn holds(&self, check: &Check) -> bool {
+        let unit = |name: &str| self.units.get(name).map_or("inactive", String::as_str);
+        let file = |path: &str| self.files.get(path);
+        match check {
+            Check::UnitActive { unit: name } => unit(name.as_str()) == "active",
+            Check::UnitNotActive { unit: name } => unit(name.as_str()) != "active",
+            Check::FileAbsent { path } => file(path.as_str()).is_none(),
+            Check::FileSame { path, other } => file(path.as_str()) == file(other.as_str()),
+            Check::FileDiffers { path, other } => file(path.as_str()) != file(other.as_str()),
+            Check::ProcessPresent { process } => self.processes.contains(&process.pid),
+            Check::ProcessRunning { process } => self.named.contains(process.as_str()),
+            Check::ProcessNotRunning { process } => !self.named.contains(process.as_str()),
+            _ => true,
+        }
+    }
+
+    /// Returns the part of the world that the action touches.
+    pub fn capture(&self, action: &Action) -> Prior {
+        match action {
+            Action::UnitStart { unit }
+            | Action::UnitStop { unit }
+            | Action::UnitRestart { unit }
+            | Action::UnitReload { unit }
+            | Action::UnitResetFailed { unit } => json!(self.units.get(unit.as_str())),
+            Action::FileTruncate { path }
+            | Action::FileQuarantine { path }
+            | Action::FileRestore { path, .. } => json!(self.files.get(path.as_str())),
+            Action::FilePrune { directory, .. } => {
+                let prefix = format!("{directory}/old.");
+                json!(self.files.iter().filter(|(p, _)| p.starts_with(&prefix)).collect::<BTreeMap<_, _>>())
+            }
+            Action::FileReclaimDeleted { inode, .. } => json!(self.deleted.get(inode)),
+            Action::Command { probe_argv, .. } => json!(self.made.contains(probe_argv)),
+            Action::ProcessStart { process, .. } => json!(self.named.contains(process.as_str())),
+            _ => Prior::Null,
+        }
+    }
+
+    pub fn perform(&mut self, action: &Action) {
+        match action {
+            Action::UnitStart { unit } | Action::UnitRestart { unit } => {
+                self.units.insert(unit.to_string(), "active".into());
+            }
+            Action::UnitStop { unit } => drop(self.units.insert(unit.to_string(), "inactive".into())),
+            Action::FileTruncate { path } => {
+                drop(self.files.insert(path.to_string(), "empty 0640 t2".into()))
+            }
+            Action::FileRestore { path, from } => {
+                let good = self.files[from.as_str()].clone();
+                self.files.insert(path.to_string(), good);
+            }
+            Action::FileQuarantine { path } => self.away(path.as_str()),
+            Action::FilePrune { directory, .. } => {
+                let prefix = format!("{directory}/old.");
+                let paths: Vec<_> = self.files.keys().filter(|p| p.starts_with(&prefix)).cloned().collect();
+                paths.iter().for_each(|path| self.away(path));
+            }
+            Action::FileReclaimDeleted { inode, .. } => drop(self.deleted.insert(*inode, 0)),
+            Action::Command { probe_argv, .. } => drop(self.made.insert(probe_argv.clone())),
+            Action::ProcessStart { process, .. } => drop(self.named.insert(process.to_string())),
+            _ => {}
+        }
+    }
+
+    fn away(&mut self, path: &str) {
+        if let Some(content) = self.files.remove(path) {
+            self.quarantine.insert(path.into(), content);
+        }
+    }
+
+    pub fn probe(&self, action: &Action, prior: &Prior) -> Effect {
+        let detail = String::new();
+        match action {
+            // A reload or a signal leaves nothing that could be looked at.
+            Action::UnitReload { .. } | Action::UnitResetFailed { .. } | Action::ProcessSignal { .. } => {
+                Effect::Unknown { detail }
+            }
+            _ if self.capture(action) == *prior => Effect::None { detail },
+            _ => Effect::Took { detail },
+        }
+    }
+
+    /// Puts back what was captured, however often it is asked to.
+    pub fn undo(&mut self, action: &Action, prior: &Prior) -> Result<(), String> {
+        let text = prior.as_str().map(str::to_owned);
+        match action {
+            Action::UnitStart { unit } | Action::UnitStop { unit } | Action::UnitRestart { unit } => {
+                self.units.insert(unit.to_string(), text.expect("the unit was captured"));
+            }
+            Action::FileTruncate { path }
+            | Action::FileQuarantine { path }
+            | Action::FileRestore { path, .. } => {
+                self.files.insert(path.to_string(), text.expect("the file was captured"));
+                self.quarantine.remove(path.as_str());
+            }
+            Action::FilePrune { .. } => {
+                for (path, content) in prior.as_object().expect("the files were captured") {
+                    self.files.insert(path.clone(), content.as_str().expect("content").into());
+                    self.quarantine.remove(path);
+                }
+            }
+            Action::FileReclaimDeleted { inode, .. } if self.capture(action) != *prior => {
+                return Err(format!("the deleted file {inode} is emptied"));
+            }
+            Action::Command { probe_argv, .. } if *prior == json!(false) => {
+                self.made.remove(probe_argv);
+            }
+            Action::ProcessStart { process, .. } if *prior == json!(false) => {
+                self.named.remove(process.as_str());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
