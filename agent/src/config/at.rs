@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use sopwith_domain::ids::HostId;
 use sopwith_domain::playbook::Finding;
 use sopwith_domain::signal::Severity;
-use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, ValueType, Word};
+use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, Value, ValueType, Word};
 use std::cell::RefCell;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -123,6 +123,17 @@ leaves! {
     String, String::new();
     Period, Period(Duration::ZERO);
     Pattern, valid("x");
+}
+
+/// A constant: true or false, a whole number, or else a word.
+impl Leaf for Value {
+    fn read(text: &str) -> Result<Self, String> {
+        let parsed = [ValueType::Boolean, ValueType::Integer].iter().find_map(|t| t.parse(text).ok());
+        parsed.map_or_else(|| ValueType::Word.parse(text).map_err(|e| e.to_string()), Ok)
+    }
+    fn placeholder() -> Self {
+        Self::Boolean(false)
+    }
 }
 
 impl Leaf for SocketAddr {

@@ -127,6 +127,11 @@ fn log_rule(rule: &LogRule, found: &mut Vec<Finding>) {
             found.push(kind.finding(format!("the pattern has no group (?P<{name}>…)")));
         }
     }
+    for (name, value) in &rule.fields {
+        if rule.captures.contains_key(name) {
+            found.push(value.finding(format!("{name} is a capture already")));
+        }
+    }
     if let Some(rate) = &rule.rate {
         count(&rate.count, &rate.within, found);
         if let Some(by) = &rate.by

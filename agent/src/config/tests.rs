@@ -120,3 +120,48 @@ fn wildcards() {
         assert_eq!(wildcard(pattern, name), fits, "{pattern} {name}");
     }
 }
+
+/// What the operator of the fault catalogue's victim would write can be used.
+#[test]
+fn the_victims_configuration_can_be_used() {
+    let config =
+        Config::parse(include_str!("../../../tests/faults/victim-agent.yaml")).expect("it can be used");
+    let fields = &config.logs[0].rules[0].fields;
+    let told: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", **value)).collect();
+    assert_eq!(told, ["block_set=blocked", "block_table=filter"]);
+}
+
+/// A stranger chooses the user name; only the address that sshd wrote at the end of the line is taken.
+#[test]
+fn the_victims_ssh_pattern_takes_what_sshd_wrote() {
+    let config =
+        Config::parse(include_str!("../../../tests/faults/victim-agent.yaml")).expect("it can be used");
+    let pattern = &config.logs[0].rules[0].pattern.0;
+    let ip = |line: &str| {
+        let found = pattern.captures(line.as_bytes())?;
+        String::from_utf8(found.name("ip")?.as_bytes().to_vec()).ok()
+    };
+    let end = "from 192.0.2.66 port 4711 ssh2";
+    for user in [
+        "root",
+        "invalid user admin",
+        "invalid user $(touch /tmp/x);`touch /tmp/y`|touch /tmp/z",
+        "invalid user x from 0.0.0.0/0; flush ruleset",
+        "invalid user from 127.0.0.1 port 22 ssh2",
+        "invalid user  from 127.0.0.1 port 22 ssh2 ",
+    ] {
+        for head in ["2026-01-02T03:04:05.678901+00:00 web-1 sshd[777]:", "Jan  2 03:04:05 web-1 sshd[777]:"]
+        {
+            let line = format!("{head} Failed password for {user} {end}");
+            assert_eq!(ip(&line).as_deref(), Some("192.0.2.66"), "{line}");
+        }
+    }
+    for line in [
+        "Jan  2 03:04:05 web-1 su[9]: sshd[777]: Failed password for root from 192.0.2.66 port 4711 ssh2",
+        "Jan  2 03:04:05 web-1 sshd[777]: Failed password for root from 192.0.2.66 port 4711 ssh2 and more",
+        "Jan  2 03:04:05 web-1 sshd[777]: Accepted password for root from 192.0.2.66 port 4711 ssh2",
+        "Jan  2 03:04:05 web-1 sshd[777]: Failed password for root from evil.example port 4711 ssh2",
+    ] {
+        assert_eq!(ip(line), None, "{line}");
+    }
+}

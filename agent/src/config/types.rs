@@ -5,7 +5,7 @@ use super::watch::Watch;
 use serde::Deserialize;
 use sopwith_domain::ids::HostId;
 use sopwith_domain::signal::Severity;
-use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, ValueType, Word};
+use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, Value, ValueType, Word};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -205,6 +205,9 @@ pub struct LogRule {
     /// Named groups of the pattern and the type that each must be, in full, to be taken.
     #[serde(default)]
     pub captures: BTreeMap<Word, At<ValueType>>,
+    /// Values that every signal of the rule carries, for playbooks: what only the operator can know.
+    #[serde(default)]
+    pub fields: BTreeMap<Word, At<Value>>,
     #[serde(default)]
     pub rate: Option<Rate>,
     #[serde(default = "defaults::warning")]

@@ -75,7 +75,7 @@ fn weigh_answer(playbook: &Playbook, answers: &Answers, signal: &Signal) -> Cand
     for (field, unwanted) in &answers.unless {
         match signal.fields.get(field) {
             Some(value) if unwanted.contains(&value.to_string()) => {
-                weigh(false, format!("{field} is {value}"))
+                weigh(false, format!("{field} is {value}"));
             }
             Some(value) => weigh(true, format!("{field} is {value}, not {}", unwanted.join(" or "))),
             None => weigh(true, format!("the signal says nothing of {field}")),

@@ -203,6 +203,7 @@ fn apply(values: &Values, view: &mut UnitView) {
             "SubState" => view.sub_state = text(),
             "UnitFileState" => view.unit_file_state = text(),
             "Result" => view.result = text(),
+            "Type" => view.oneshot = text() == "oneshot",
             "ExecMainCode" => view.exit_code = i32::try_from(value).unwrap_or(0),
             "ExecMainStatus" => view.exit_status = i32::try_from(value).unwrap_or(0),
             "MainPID" => view.main_pid = u32::try_from(value).unwrap_or(0),

@@ -1,5 +1,6 @@
 //! What a unit's state means: failed, not running, unhealthy, flapping, or none of these. Pure.
 
+use super::wellness::Unwell;
 use crate::config::{Expect, Failed, Flapping, Service, listed};
 use crate::watcher::report::Fault;
 use sopwith_domain::signal::{Severity, Subject};
@@ -24,6 +25,8 @@ pub(super) struct UnitView {
     pub sub_state: String,
     pub unit_file_state: String,
     pub result: String,
+    /// A job that runs once and ends, not a service.
+    pub oneshot: bool,
     /// How the main process ended (`si_code`), 0 while it never ran.
     pub exit_code: i32,
     pub exit_status: i32,
@@ -143,7 +146,15 @@ pub(super) fn failed_fault(unit: &UnitName, view: &UnitView, starts: usize) -> F
     fault.field("enabled", Value::Boolean(view.unit_file_state.starts_with("enabled")));
     fault.word("load_state", &view.load_state);
     fault.integer("starts_10m", starts);
+    add_oneshot(&mut fault, view);
     fault
+}
+
+/// Says of a job that it is one: whether it may run twice only its author knows.
+fn add_oneshot(fault: &mut Fault, view: &UnitView) {
+    if view.oneshot {
+        fault.field("oneshot", Value::Boolean(true));
+    }
 }
 
 pub(super) fn inactive_fault(unit: &UnitName, view: &UnitView) -> Fault {
@@ -151,14 +162,22 @@ pub(super) fn inactive_fault(unit: &UnitName, view: &UnitView) -> Fault {
     let mut fault =
         Fault::new(INACTIVE, "unit.inactive", Subject::Unit(unit.clone()), Severity::Critical, text);
     fault.word("unit_file_state", &view.unit_file_state);
+    add_oneshot(&mut fault, view);
     fault
 }
 
-pub(super) fn unhealthy_fault(unit: &UnitName, reason: &str, words: &str) -> Fault {
-    let text = format!("{unit} runs but is not well: {words}");
+pub(super) fn unhealthy_fault(unit: &UnitName, unwell: &Unwell, starts: usize) -> Fault {
+    let text = format!("{unit} runs but is not well: {}", unwell.words);
     let mut fault =
         Fault::new(UNHEALTHY, "unit.unhealthy", Subject::Unit(unit.clone()), Severity::Critical, text);
-    fault.word("reason", reason);
+    fault.word("reason", unwell.reason);
+    if let Some(failure) = &unwell.health {
+        fault.word("health_failure", failure.kind);
+        if let Some(status) = failure.status {
+            fault.integer("health_status", status);
+        }
+    }
+    fault.integer("starts_10m", starts);
     fault
 }
 

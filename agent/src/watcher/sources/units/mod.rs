@@ -263,7 +263,7 @@ impl Watched {
                 if known.said.contains(&UNHEALTHY) && !anew {
                     return Ok(());
                 }
-                let mut fault = judge::unhealthy_fault(unit, unwell.reason, &unwell.words);
+                let mut fault = judge::unhealthy_fault(unit, &unwell, known.starts.in_10m(clock::boot_ms()));
                 add_process(&mut fault, known.view.main_pid);
                 let fault = with_facts(fault, unit, Some(service)).await;
                 self.holds(unit, UNHEALTHY, fault, Tolerance::NONE).await

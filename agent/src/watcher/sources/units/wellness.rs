@@ -19,7 +19,7 @@ pub(super) const SEEN_MAX: usize = 256;
 pub(super) enum Seen {
     Answered {
         unit: UnitName,
-        failure: Option<String>,
+        failure: Option<Failure>,
     },
     /// When the heartbeat was written, by the wall clock; nothing if it is not there.
     Beat {
@@ -28,12 +28,21 @@ pub(super) enum Seen {
     },
 }
 
+/// How asking a health address failed. A service that answers is another case than one that does not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Failure {
+    /// `timeout`, `refused`, `status` or `other`.
+    pub kind: &'static str,
+    pub status: Option<u16>,
+    pub words: String,
+}
+
 /// What is known of a service's wellness.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Wellness {
     active_since_ms: Option<u64>,
     failures: u32,
-    last_failure: String,
+    last_failure: Option<Failure>,
     /// The newest heartbeat and when, by the boot clock, it was first seen or must have been written.
     beat: Option<(Option<i64>, u64)>,
 }
@@ -43,6 +52,8 @@ pub(super) struct Wellness {
 pub(super) struct Unwell {
     pub reason: &'static str,
     pub words: String,
+    /// How the last asking failed, where that is the reason.
+    pub health: Option<Failure>,
 }
 
 impl Wellness {
@@ -55,12 +66,12 @@ impl Wellness {
         }
     }
 
-    pub(super) fn answered(&mut self, failure: Option<String>) {
+    pub(super) fn answered(&mut self, failure: Option<Failure>) {
         match failure {
             None => self.failures = 0,
-            Some(words) => {
+            Some(failure) => {
                 self.failures = self.failures.saturating_add(1);
-                self.last_failure = words;
+                self.last_failure = Some(failure);
             }
         }
     }
@@ -94,14 +105,13 @@ impl Wellness {
                     age_ms / 1000,
                     heartbeat.max_age.0.as_secs()
                 );
-                return Some(Unwell { reason: "heartbeat", words });
+                return Some(Unwell { reason: "heartbeat", words, health: None });
             }
         }
         let health = health?;
-        (self.failures >= *health.failures).then(|| Unwell {
-            reason: "health",
-            words: format!("{} failed {} times: {}", *health.url, self.failures, self.last_failure),
-        })
+        let last = self.last_failure.as_ref().filter(|_| self.failures >= *health.failures)?;
+        let words = format!("{} failed {} times: {}", *health.url, self.failures, last.words);
+        Some(Unwell { reason: "health", words, health: Some(last.clone()) })
     }
 }
 
@@ -123,15 +133,30 @@ pub(super) async fn ask(
         let asked = client.get(health.url.as_str()).timeout(health.timeout.0).send().await;
         let failure = match asked {
             Ok(answer) if answer.status().is_success() => None,
-            Ok(answer) => Some(format!("it answers {}", answer.status())),
-            Err(e) if e.is_timeout() => Some(format!("no answer within {:?}", health.timeout.0)),
-            Err(e) if e.is_connect() => Some("no connection".to_owned()),
-            Err(e) => Some(crate::watcher::uplink::chain(&e)),
+            Ok(answer) => Some(Failure {
+                kind: "status",
+                status: Some(answer.status().as_u16()),
+                words: format!("it answers {}", answer.status()),
+            }),
+            Err(e) => Some(no_answer(&e, health.timeout.0)),
         };
         if to.send(Seen::Answered { unit: unit.clone(), failure }).await.is_err() {
             return;
         }
     }
+}
+
+/// Says how a service gave no answer. One that takes the connection and closes it has not answered either.
+fn no_answer(error: &reqwest::Error, timeout: Duration) -> Failure {
+    let (kind, words) = if error.is_timeout() {
+        ("timeout", format!("no answer within {timeout:?}"))
+    } else if error.is_connect() {
+        ("refused", "no connection".to_owned())
+    } else {
+        let kind = if error.is_request() { "refused" } else { "other" };
+        (kind, crate::watcher::uplink::chain(error))
+    };
+    Failure { kind, status: None, words }
 }
 
 /// Looks at a heartbeat again and again.
@@ -201,7 +226,9 @@ mod tests {
     #[test]
     fn failures_count_in_a_row_and_from_activation_on() {
         let mut wellness = Wellness::default();
-        let (health, fails) = (health(), || Some("it answers 503".to_owned()));
+        let (health, fails) = (health(), || {
+            Some(Failure { kind: "status", status: Some(503), words: "it answers 503".to_owned() })
+        });
         let sick = |w: &Wellness| w.unwell(Some(&health), None, 0).map(|u| u.reason);
         wellness.answered(fails());
         wellness.answered(fails());
