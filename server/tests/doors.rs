@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode, header};
 use serde_json::json;
 use sopwith_domain::command::Command;
 use sopwith_domain::people::Role;
-use sopwith_server::auth::{accounts, throttle, token};
+use sopwith_server::auth::{accounts, one_time, throttle, token};
 use sopwith_server::routes::{Door, Face, Need, Route, table};
 
 /// Compares with a golden file, or writes it when UPDATE_GOLDEN is set.
@@ -231,14 +231,14 @@ async fn guessing_is_slowed_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_one_time_login_is_one() {
     let world = World::start().await;
-    let secret = sopwith_server::auth::one_time::make(&world.running.app, &name("viewer")).await.unwrap();
-    let url = world.url(&format!("/login/once/{secret}"));
-    let first = world.http.get(&url).send().await.unwrap();
-    assert_eq!(first.status(), StatusCode::SEE_OTHER);
-    assert!(first.headers()[header::SET_COOKIE].to_str().unwrap().starts_with("__Host-sopwith=sps_"));
-    let second = world.http.get(&url).send().await.unwrap();
-    assert_eq!(second.status(), StatusCode::FORBIDDEN);
-    assert!(second.headers().get(header::SET_COOKIE).is_none());
+    let app = &world.running.app;
+    let secret = one_time::make(app, &name("viewer")).await.unwrap();
+    let (who, session) = one_time::spend(app, &secret).await.unwrap();
+    assert_eq!(who, name("viewer"));
+    assert_eq!(world.get(&session.token, "/api/v1/whoami").await.1["name"], "viewer");
+    one_time::spend(app, &secret).await.unwrap_err();
+    one_time::spend(app, "spo_never").await.unwrap_err();
+    one_time::make(app, &name("stranger")).await.unwrap_err();
     world.stop().await;
 }
 

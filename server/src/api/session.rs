@@ -2,14 +2,13 @@
 
 use crate::app::App;
 use crate::auth::session::{ABSOLUTE_MS, end};
-use crate::auth::{Person, Via, login::login, one_time};
+use crate::auth::{Person, Via, login::login};
 use crate::input::Input;
 use crate::problem::Fault;
 use crate::routes::{Need, Route};
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{Method, StatusCode};
-use axum::response::Redirect;
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 use sopwith_domain::people::Role;
@@ -25,8 +24,6 @@ pub fn routes() -> Vec<Route> {
             .gives("Session")
             .secret(),
         Route::api(Method::DELETE, "/api/v1/session", viewer, log_out).about("Ends this session"),
-        Route::page(Method::GET, "/login/once/{token}", Need::Nobody, log_in_once)
-            .about("Uses up a one-time log-in that was made on the server's machine"),
         Route::api(Method::GET, "/api/v1/whoami", viewer, who_am_i).about("Says who one is").gives("WhoAmI"),
     ]
 }
@@ -41,15 +38,6 @@ async fn log_in(
     let jar = jar.add(session_cookie(&app, session.token.clone()));
     let answer = Session { token: session.token, expires_at: session.expires_at.to_string() };
     Ok((StatusCode::CREATED, jar, Json(answer)))
-}
-
-async fn log_in_once(
-    State(app): State<App>,
-    jar: CookieJar,
-    Path(token): Path<String>,
-) -> Result<(CookieJar, Redirect), Fault> {
-    let (_, session) = one_time::spend(&app, &token).await?;
-    Ok((jar.add(session_cookie(&app, session.token)), Redirect::to("/")))
 }
 
 async fn log_out(

@@ -92,7 +92,8 @@ async fn wait(app: &App, request: &ExchangeRequest, took: bool) -> Offer {
         if offer.stop.is_some() {
             until = until.min(began + STOPPED_WAIT);
         }
-        if took || Instant::now() >= until || app.shutdown.is_cancelled() {
+        let over = app.shutdown.is_cancelled() || through(app, &request.host, request.epoch).is_err();
+        if took || over || Instant::now() >= until {
             return offer;
         }
         tokio::select! {
