@@ -34,10 +34,13 @@ struct Shown {
     /// Lines of each incident's story that were printed.
     lines: BTreeMap<IncidentId, usize>,
     states: BTreeMap<IncidentId, String>,
+    /// Whether the incidents that were open at the beginning have been shown.
+    begun: bool,
 }
 
 pub async fn watch(args: Watch, client: &Client, ui: &Ui) -> Result<(), Failure> {
-    let mut shown = Shown { only: args.incident, lines: BTreeMap::new(), states: BTreeMap::new() };
+    let mut shown =
+        Shown { only: args.incident, lines: BTreeMap::new(), states: BTreeMap::new(), begun: false };
     let mut last_id: Option<String> = None;
     let mut failures = 0;
     loop {
@@ -79,6 +82,7 @@ async fn follow(
     if let Some(end) = refresh(first, shown, client, ui).await? {
         return Ok(Some(end));
     }
+    shown.begun = true;
     let mut parser = Parser::default();
     while let Some(bytes) = stream.chunk().await.map_err(|e| client.unreachable(&e))? {
         *failures = 0;
@@ -145,7 +149,7 @@ impl Shown {
             ));
         }
         // Of an incident that began before the watch the last line is enough, unless it is the one asked for.
-        let skip = if self.only.is_none() { view.timeline.len().saturating_sub(1) } else { 0 };
+        let skip = if self.only.is_none() && !self.begun { view.timeline.len().saturating_sub(1) } else { 0 };
         let from = *self.lines.get(&id).unwrap_or(&skip);
         for entry in view.timeline.iter().skip(from) {
             let by = if self.only.is_none() {
@@ -190,7 +194,12 @@ mod tests {
     #[test]
     fn each_line_and_state_is_shown_once() {
         let ui = Ui { format: Format::Table, colour: false, width: 80, now: Timestamp(0) };
-        let mut shown = Shown { only: Some(IncidentId(7)), lines: BTreeMap::new(), states: BTreeMap::new() };
+        let mut shown = Shown {
+            only: Some(IncidentId(7)),
+            lines: BTreeMap::new(),
+            states: BTreeMap::new(),
+            begun: false,
+        };
         assert_eq!(shown.news(&view(1, "detected"), &ui).lines().count(), 3);
         assert_eq!(shown.news(&view(1, "detected"), &ui), "");
         assert_eq!(shown.news(&view(2, "running"), &ui), "  03:12:00  sopwith: line 1\n  ▶ running INC-7\n");

@@ -46,11 +46,11 @@ fn interactive() -> Result<(), String> {
 fn greeting(world: &World, login: &str) -> String {
     format!(
         "Sopwith runs on this machine.\n\n\
-         \x20 pages     {login}\n\
-         \x20           (logs you in once; then {})\n\
-         \x20 terminal  {} incident list\n\
-         \x20           {} approve INC-1\n\
-         \x20 folder    {}, removed at the end\n\
+         \x20 pages       {login}\n\
+         \x20             (logs you in once; then {})\n\
+         \x20 terminal    {} incident list\n\
+         \x20             {} approve INC-1\n\
+         \x20 folder      {}, removed at the end\n\
          {}\n\
          Press Enter to break the demo service, a process of its own that the agent watches. You will\n\
          see an incident with a plan that waits for you; approve it in the browser or in another\n\

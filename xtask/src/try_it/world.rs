@@ -81,12 +81,12 @@ impl World {
         let mut limits = String::new();
         if !crate::debian::is_root() {
             limits.push_str(
-                "  not root   the runner acts with your rights only, which is enough for the demo\n",
+                "  not root    the runner acts with your rights only, which is enough for the demo\n",
             );
         }
         if !Path::new("/run/systemd/system").exists() {
             limits.push_str(
-                "  no systemd units are not watched on this machine; processes, files and logs are\n",
+                "  no systemd  units are not watched on this machine; processes, files and logs are\n",
             );
         }
         limits
@@ -159,7 +159,7 @@ impl World {
         let config = format!(
             "server: {1}\nhost: this-machine\nstate_dir: {0}/agent\nruntime_dir: {0}/run\ndeclarations_dir: {0}/host.d\n\
              allowed_signers: {0}/allowed_signers\nmetrics_listen: 127.0.0.1:{metrics}\nstop_file: {0}/agent/stop\n\
-             processes:\n  - {{name: {2}, pidfile: {3}, start: {4}}}\n",
+             processes:\n  - {{name: {2}, pidfile: {3}, start: {4}, for: 0s}}\n",
             self.root.display(),
             self.agent_url,
             demo::NAME,
