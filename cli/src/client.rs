@@ -192,9 +192,15 @@ impl Client {
         Ok(body)
     }
 
+    /// Says why the server could not be asked, in the words of the innermost cause, and what to do.
     pub fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let why = failure::chain(error);
-        let help = if why.contains("certificate") || why.contains("UnknownIssuer") || why.contains("CA") {
+        let why = failure::innermost(error);
+        let why = why.strip_prefix("unexpected error: ").unwrap_or(&why);
+        let help = if why.contains("not the pinned") {
+            "do not log in: ask the server's owner for its CA's SHA-256; somebody may stand between"
+        } else if why.contains("not valid for name") {
+            "use an address that stands in the server's certificate (`names` in its configuration)"
+        } else if why.contains("certificate") || why.contains("show its CA") {
             "pin the server's CA: `sopwith login` with --ca FILE or --ca-sha256 HEX, or set SOPWITH_CA"
         } else {
             "is the address right, is the server running? `sopwith doctor` looks closer"

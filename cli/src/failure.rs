@@ -119,6 +119,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Returns the words of the error that caused all others.
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(cause) = inner.source() {
+        inner = cause;
+    }
+    inner.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
