@@ -344,3 +344,16 @@ fn the_handbook_names_every_action_check_and_sop() {
         names.chain(kinds).filter(|name| !text.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "docs/handbook/signals.md does not name {missing:?}");
 }
+
+/// The example of the handbook is a playbook, and its case holds.
+#[test]
+fn the_handbooks_example_is_one() {
+    let text = read(&root().join("docs/handbook/playbooks.md"));
+    let blocks: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or("")).collect();
+    let [playbook, cases] = blocks.as_slice() else { panic!("two blocks of YAML, found {}", blocks.len()) };
+    let playbook = Playbook::parse(playbook).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    for case in Case::parse_all(cases).expect("the cases parse") {
+        case.hold([&playbook]).unwrap_or_else(|why| panic!("{}: {why}", case.name));
+    }
+}
