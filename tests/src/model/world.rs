@@ -49,7 +49,7 @@ impl World {
                 self.units.entry(unit.to_string()).or_insert_with(|| "active".into());
             }
             Action::FileTruncate { path } | Action::FileQuarantine { path } => {
-                file(path.as_str(), "full 0640 t1")
+                file(path.as_str(), "full 0640 t1");
             }
             Action::FileRestore { path, from } => {
                 file(path.as_str(), "broken 0640 t1");
@@ -126,7 +126,7 @@ impl World {
             }
             Action::UnitStop { unit } => drop(self.units.insert(unit.to_string(), "inactive".into())),
             Action::FileTruncate { path } => {
-                drop(self.files.insert(path.to_string(), "empty 0640 t2".into()))
+                drop(self.files.insert(path.to_string(), "empty 0640 t2".into()));
             }
             Action::FileRestore { path, from } => {
                 let good = self.files[from.as_str()].clone();
