@@ -221,14 +221,16 @@ impl fmt::Debug for Period {
 /// Largest compiled pattern, in bytes of its automaton.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
-/// A regular expression over the bytes of a line. Matching takes time linear in the line, whatever the pattern.
+/// A regular expression over the bytes of a line: `.` is any byte, so that nobody hides a line from it by bytes that
+/// are no text; `(?u)` asks for characters. Matching takes time linear in the line, whatever the pattern.
 #[derive(Clone)]
 pub struct Pattern(pub regex::bytes::Regex);
 
 impl FromStr for Pattern {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let built = regex::bytes::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
+        let built =
+            regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(PATTERN_BYTES_MAX).build();
         built.map(Self).map_err(|e| {
             let lines: Vec<_> = e.to_string().lines().map(|l| l.trim().to_owned()).collect();
             format!("the pattern cannot be used: {}", lines.last().cloned().unwrap_or_default())

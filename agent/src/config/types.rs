@@ -380,7 +380,7 @@ impl Default for Filesystems {
     fn default() -> Self {
         Self {
             watch: Watch::All,
-            every: At::of(Period::secs(10)),
+            every: At::of(Period::secs(5)),
             used_percent: At::of(90),
             inodes_percent: At::of(90),
             clear_percent: At::of(80),

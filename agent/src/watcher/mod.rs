@@ -7,6 +7,7 @@ pub mod conditions;
 mod evidence;
 mod facts;
 mod files;
+mod glob;
 mod http;
 pub mod identity;
 mod join;

@@ -10,11 +10,14 @@ use super::report::{Fault, Report};
 use ripeness::Ripeness;
 use serde::{Deserialize, Serialize};
 use sopwith_domain::ids::RuleId;
-use sopwith_domain::signal::{Condition, Evidence, Subject};
+use sopwith_domain::signal::{Condition, Evidence, Severity, Subject};
+use sopwith_domain::value::Word;
 use std::collections::BTreeMap;
 
 /// How often a condition that holds is said again, in milliseconds.
 pub const RERAISE_MS: u64 = 60_000;
+/// Shortest time between two times that a condition is said because more became known of it, in milliseconds.
+const NEWS_MS: u64 = 5_000;
 /// Most conditions that are kept at a time; above it new ones are counted and not raised.
 pub const CONDITIONS_MAX: usize = 10_000;
 
@@ -72,6 +75,11 @@ fn rank(rule: &RuleId) -> Option<u8> {
     }
 }
 
+/// Returns what playbooks are chosen by: how bad it is and what is known of it, though not every number.
+fn shape(fault: &Fault) -> (Severity, Vec<Word>) {
+    (fault.severity, fault.fields.keys().cloned().collect())
+}
+
 impl Conditions {
     /// Takes up what was raised before a restart. It is neither said again nor cleared before its source has
     /// looked.
@@ -123,8 +131,13 @@ impl Conditions {
         match report {
             Report::Holds { fault, tolerance, .. } => {
                 let key = (fault.subject.clone(), fault.rule.clone());
+                let before = self.held.get(&key).map(|held| shape(&held.fault));
                 let Some(held) = self.entry(source, *fault, &key, now_ms) else { return Vec::new() };
                 held.ripeness.seen(tolerance, now_ms);
+                let other = before.is_some_and(|before| before != shape(&held.fault));
+                if held.raised && other && held.said_ms + NEWS_MS <= now_ms {
+                    return vec![held.say(false, now_ms)];
+                }
                 self.settle_subject(&key.0, now_ms)
             }
             Report::Happened { fault, quiet } => self.happened(source, *fault, quiet, now_ms),

@@ -210,3 +210,20 @@ fn evidence_outlives_reports_without_it() {
     t.holds(2, "a", "a", seconds(0));
     assert_eq!(t.0.due(100 * S)[0].fault.evidence, shown);
 }
+
+#[test]
+fn what_becomes_known_later_is_said_but_not_every_number() {
+    let mut t = Table::new();
+    let mut now = fault("r", "a");
+    let mut take =
+        |fault: &Fault, at_s: u64| told(t.0.take("s", Report::holds(fault.clone(), seconds(0)), at_s * S));
+    assert_eq!(take(&now, 0), "+r");
+    now.integer("used_percent", 90);
+    assert_eq!((take(&now, 3), take(&now, 6)), (String::new(), String::new()), "it was said just now");
+    now.integer("held_inode", 7);
+    assert_eq!(take(&now, 7), "+r");
+    now.integer("used_percent", 91);
+    assert_eq!(take(&now, 14), "");
+    now.severity = Severity::Critical;
+    assert_eq!(take(&now, 15), "+r");
+}

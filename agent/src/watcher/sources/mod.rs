@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 mod declarations;
+mod filesystems;
+mod logs;
 mod processes;
 mod units;
 
@@ -27,8 +29,13 @@ pub struct Context {
 pub type Make = fn(&Config, &Context) -> Option<Box<dyn Source>>;
 
 /// All sources, by name.
-pub const SOURCES: &[(&str, Make)] =
-    &[("declarations", declarations::make), ("units", units::make), ("processes", processes::make)];
+pub const SOURCES: &[(&str, Make)] = &[
+    ("declarations", declarations::make),
+    ("units", units::make),
+    ("filesystems", filesystems::make),
+    ("logs", logs::make),
+    ("processes", processes::make),
+];
 
 /// Why a source can see no more.
 #[derive(Debug, thiserror::Error)]

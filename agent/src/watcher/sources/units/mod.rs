@@ -64,6 +64,9 @@ struct Watched {
     known: BTreeMap<UnitName, Known>,
 }
 
+/// Looks that go on until it is dropped.
+type Looking = (JoinSet<()>, DropGuard);
+
 impl Watched {
     async fn follow(mut self, afresh: &Afresh, stop: &CancellationToken) -> Result<(), SourceFailed> {
         let mut asked = afresh.asked();
@@ -93,7 +96,7 @@ impl Watched {
     fn start_looking(
         &self,
         stop: &CancellationToken,
-    ) -> Result<(mpsc::Receiver<Seen>, (JoinSet<()>, DropGuard)), SourceFailed> {
+    ) -> Result<(mpsc::Receiver<Seen>, Looking), SourceFailed> {
         let (to, seen) = mpsc::channel(SEEN_MAX);
         let stop = stop.child_token();
         let mut looking = JoinSet::new();
