@@ -221,7 +221,8 @@ impl Watched {
                 fault
             }
         };
-        for (name, value) in hit.values {
+        let constants = rule.fields.iter().map(|(name, value)| (name, (**value).clone()));
+        for (name, value) in constants.chain(hit.values.iter().map(|(name, value)| (name, value.clone()))) {
             fault.field(name.as_str(), value);
         }
         fault.show("lines", &reached.lines.join("\n"));

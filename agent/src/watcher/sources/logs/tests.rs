@@ -14,6 +14,7 @@ logs:
   - name: disk
     pattern: 'I/O error on (?P<dev>\S+)$'
     captures: {dev: word}
+    fields: {pool: main}
     quiet: 30s
 ";
 
@@ -54,7 +55,7 @@ fn lines_become_typed_facts() {
         told(&mut log),
         [
             "log.rate logs.auth.attack address:203.0.113.88 60s count=3,ip=203.0.113.88,within_s=60",
-            "log.match logs.auth.disk check:disk 30s dev=sda",
+            "log.match logs.auth.disk check:disk 30s dev=sda,pool=main",
         ]
     );
     let rejected = |rule: &str| log.metrics.captures_rejected.with_label_values(&[rule]).get();

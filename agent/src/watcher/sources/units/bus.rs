@@ -162,15 +162,28 @@ impl Bus {
     /// systemd does not answer.
     pub(super) async fn complete(&self, unit: &UnitName, view: &mut UnitView) -> Result<(), String> {
         let path = path_of(unit);
-        let get = async |name: &str| {
-            let reply = self.call(&path, PROPERTIES, "Get", &(UNIT_INTERFACE, name)).await?;
+        let get = async |interface: &str, name: &str| {
+            let reply = self.call(&path, PROPERTIES, "Get", &(interface, name)).await?;
             let value: OwnedVariant = reply.body().deserialize().map_err(|e| told(&e))?;
             Ok::<_, String>(<&str>::try_from(&value).unwrap_or_default().to_owned())
         };
-        let (load, file, active, sub) =
-            tokio::join!(get("LoadState"), get("UnitFileState"), get("ActiveState"), get("SubState"));
+        let of_unit = |name| get(UNIT_INTERFACE, name);
+        let kind = async {
+            match kind_interface(unit) {
+                Some(interface) if interface.ends_with(".Service") => get(interface, "Type").await,
+                _ => Ok(String::new()),
+            }
+        };
+        let (load, file, active, sub, kind) = tokio::join!(
+            of_unit("LoadState"),
+            of_unit("UnitFileState"),
+            of_unit("ActiveState"),
+            of_unit("SubState"),
+            kind
+        );
         (view.load_state, view.unit_file_state) = (load?, file?);
         (view.active_state, view.sub_state) = (active?, sub?);
+        view.oneshot = kind? == "oneshot";
         Ok(())
     }
 
