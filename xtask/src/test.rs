@@ -25,6 +25,7 @@ const STEPS: &[Step] = &[
         about: "crashes and faults at small scale; every mutant caught",
         work: simulation,
     },
+    Step { name: "try", about: "the whole round on this machine, unattended", work: round },
     Step { name: "lab", about: "end to end on real hosts", work: lab },
     Step { name: "browser", about: "the pages in a real browser", work: browser },
 ];
@@ -119,6 +120,10 @@ fn simulation() -> Result<(), String> {
     let mut run = cargo(&["run", "--release", "--locked", "--quiet", "--package", "sopwith-tests"]);
     run.args(["--features", "mutants", "--bin", "sopwith-sim", "--", "--seeds", "2000", "--mutants"]);
     succeed(&mut run)
+}
+
+fn round() -> Result<(), String> {
+    crate::try_it::run(&["--once".to_owned()])
 }
 
 fn lab() -> Result<(), String> {
