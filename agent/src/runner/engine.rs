@@ -243,6 +243,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Sets the epoch, so that a test can try one order on many fresh memories.
+    #[cfg(test)]
+    pub fn set_epoch_for_test(&mut self, epoch: sopwith_domain::ids::Epoch) {
+        self.host.gate.epoch = epoch;
+        self.publish();
+    }
+
+    #[cfg(test)]
+    pub fn gate_for_test(&self) -> &super::gate::Gate {
+        &self.host.gate
+    }
+
     fn begin_epoch(&mut self, reason: &str) -> Result<(), LogDown> {
         let now_ms = clock::boot_ms();
         if now_ms - self.epoch_began_ms < EPOCH_MS_MIN {

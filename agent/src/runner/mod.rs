@@ -25,7 +25,7 @@ mod step_exec;
 mod trusted;
 
 pub use settings::{NamedCheck, NamedProcess, Settings};
-pub use step_exec::StepExecArguments;
+pub use step_exec::{Ending, Report, StepExecArguments};
 
 use actions::{Programs, Quarantine, Systemd, Workbench};
 use budget::Budget;
@@ -36,6 +36,7 @@ use host::RealHost;
 use journal::RunJournal;
 use rustix::process::geteuid;
 use std::fs::DirBuilder;
+use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,7 +50,12 @@ const EXIT_DOWN: u8 = 70;
 /// Plays the runner until it is ended.
 pub fn run(config: &Path) -> ExitCode {
     // A second call in the same process, as in tests, keeps the first subscriber.
-    let _ = tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).try_init();
+    let colours = std::io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt()
+        .with_target(false)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .try_init();
     match Settings::load(config) {
         Err(reason) => {
             tracing::error!("{reason}");
@@ -128,3 +134,6 @@ fn limitations(systemd: &mut Systemd) -> Vec<String> {
     }
     limitations
 }
+
+#[cfg(test)]
+mod tests;

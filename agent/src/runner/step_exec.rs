@@ -50,6 +50,9 @@ pub struct StepExecArguments {
     pub become_it: bool,
     #[arg(long)]
     pub cgroup: Option<PathBuf>,
+    /// Do without a control group, as where cgroup v2 cannot be written.
+    #[arg(long)]
+    pub no_cgroup: bool,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     pub argv: Vec<String>,
@@ -116,7 +119,7 @@ fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
     }
     let _ = setsid();
     set_child_subreaper(Some(getpid()))?;
-    let cgroup = Cgroup::make();
+    let cgroup = if arguments.no_cgroup { None } else { Cgroup::make() };
     let (pipe, writer) = io::pipe()?;
     let mut command = Command::new("/proc/self/exe");
     command.args(["step-exec", "--become-it", "--timeout-ms", "0"]);

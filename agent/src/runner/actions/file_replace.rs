@@ -154,9 +154,9 @@ pub fn perform(
         }
     }
     if prior.before.is_some() {
-        waiting.rename_over(&place)?
+        waiting.rename_over(&place)?;
     } else {
-        waiting.rename_to_free(&place)?
+        waiting.rename_to_free(&place)?;
     }
     place.sync_folder()?;
     Ok(format!("{path} has {} bytes now", meta.size))

@@ -118,7 +118,7 @@ impl Systemd {
                 async move {
                     let get = "org.freedesktop.DBus.Properties";
                     let reply = bus.call_method(Some(SERVICE), path, Some(get), "GetAll", &interface).await?;
-                    reply.body().deserialize::<HashMap<String, OwnedVariant>>().map_err(zbus::Error::from)
+                    reply.body().deserialize::<HashMap<String, OwnedVariant>>()
                 }
             };
             let of_unit = properties(UNIT_INTERFACE).await?;
@@ -199,7 +199,7 @@ impl Systemd {
 async fn load(bus: &Connection, unit: &UnitName) -> Result<OwnedObjectPath, zbus::Error> {
     let name = unit.as_str();
     let reply = bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "LoadUnit", &name).await?;
-    reply.body().deserialize().map_err(Into::into)
+    reply.body().deserialize()
 }
 
 async fn run_job(bus: &Connection, job: Job, unit: &UnitName, limit: Duration) -> Result<String, String> {

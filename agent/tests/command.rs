@@ -1,0 +1,200 @@
+//! Programs of steps, under the real supervisor: everything they start is dead before the step ends, whatever it does
+//! about it, and their output is bounded.
+
+use sopwith_agent::runner::actions::{self, Programs, Quarantine, Systemd, Workbench, command, processes};
+use sopwith_agent::runner::{NamedProcess, Report};
+use sopwith_domain::action::{Action, Undo};
+use sopwith_domain::ids::Digest;
+use sopwith_domain::plan::Step;
+use sopwith_domain::run::{Effect, StepContext, StepResult, UndoResult};
+use sopwith_domain::value::{AbsPath, Word};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn programs() -> Programs {
+    Programs { supervisor: env!("CARGO_BIN_EXE_sopwith-agent").into() }
+}
+
+fn sh(script: &str, argument: &Path) -> Vec<String> {
+    ["/bin/sh", "-c", script, "sh"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([argument.display().to_string()])
+        .collect()
+}
+
+/// Runs a program as the runner does, or as where it has no control group to itself.
+fn run(argv: &[String], timeout_ms: i64, cgroup: bool) -> Report {
+    if cgroup {
+        return programs().run(argv, timeout_ms, None).expect("runs");
+    }
+    let mut supervisor = Command::new(programs().supervisor);
+    supervisor.args(["step-exec", "--no-cgroup", "--timeout-ms", &timeout_ms.to_string(), "--"]).args(argv);
+    let child = supervisor.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+    // Its input stays open until it has ended: the wait would close it.
+    let mut child = child;
+    let lifeline = child.stdin.take();
+    let output = child.wait_with_output().expect("ends");
+    drop(lifeline);
+    serde_json::from_slice(&output.stdout).expect("reports")
+}
+
+/// Says whether the process whose number the file holds lives.
+fn lives(pidfile: &Path) -> bool {
+    let text = fs::read_to_string(pidfile).unwrap_or_else(|e| panic!("{}: {e}", pidfile.display()));
+    let pid = text.trim().parse().expect("a number");
+    processes::look(pid).is_some_and(|p| p.state != 'Z')
+}
+
+#[test]
+fn how_a_program_ends_is_told() {
+    let none = Path::new("");
+    for (script, passes, says) in [
+        ("echo fine", true, ""),
+        ("exit 3", false, "exited with 3"),
+        ("kill -9 $$", false, "signal 9"),
+        ("sleep 100", false, "too long"),
+    ] {
+        let report = programs().run(&sh(script, none), 1000, None).expect("runs");
+        let fault = command::fault(&report);
+        assert_eq!(fault.is_none(), passes, "{script}: {report:?}");
+        assert!(fault.unwrap_or_default().contains(says), "{script}: {report:?}");
+    }
+    let absent = programs().run(&["/nonexistent/program".into()], 1000, None).expect("reports");
+    assert!(command::fault(&absent).is_some_and(|f| f.contains("could not be started")), "{absent:?}");
+}
+
+#[test]
+fn its_environment_is_clean_and_its_input_empty() {
+    let script = "env; pwd; cat; umask";
+    let report = programs().run(&sh(script, Path::new("")), 5000, None).expect("runs");
+    let mut lines: Vec<_> =
+        report.output.lines().filter(|l| !l.starts_with('_') && !l.starts_with("PWD=")).collect();
+    lines[..2].sort_unstable();
+    assert_eq!(lines, ["LANG=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "/", "0022"], "{report:?}");
+}
+
+#[test]
+fn what_left_its_session_forked_twice_and_ignores_signals_is_dead_all_the_same() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let pidfile = folder.path().join("pid");
+    let daemon = "trap '' TERM HUP INT; setsid sh -c '(trap \"\" TERM HUP INT; echo $$ >$0.tmp; \
+                  exec setsid sh -c \"trap \\\"\\\" TERM HUP; echo \\$\\$ >$0; while :; do sleep 1; done\") &' \"$1\" & \
+                  while [ ! -s \"$1\" ]; do sleep 0.01; done";
+    for (after, passes, cgroup) in [
+        ("exit 0", true, true),
+        ("sleep 100", false, true),
+        ("exit 0", true, false),
+        ("sleep 100", false, false),
+    ] {
+        let _ = fs::remove_file(&pidfile);
+        let report = run(&sh(&format!("{daemon}; {after}"), &pidfile), 1500, cgroup);
+        assert_eq!(command::fault(&report).is_none(), passes, "{report:?}");
+        assert!(report.killed > 0, "{report:?}");
+        assert_eq!(report.survivors, 0);
+        assert!(!lives(&pidfile), "after {after}");
+    }
+}
+
+#[test]
+fn ten_megabytes_of_output_are_bounded_and_counted() {
+    let script = "echo first; head -c 10000000 /dev/zero | tr '\\0' x; echo last";
+    let report = programs().run(&sh(script, Path::new("")), 60_000, None).expect("runs");
+    assert_eq!(command::fault(&report), None);
+    assert!(report.output.len() <= sopwith_domain::run::OUTPUT_BYTES_MAX);
+    assert!(report.output.starts_with("first\n") && report.output.ends_with("last\n"));
+    assert!(report.output.contains(" bytes left out …"));
+}
+
+#[test]
+fn a_bomb_of_forks_is_over_when_the_step_is() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let mark = folder.path().join("bomb-mark");
+    // Bounded by itself, so that a test that fails does not take the machine with it: each forks twice, nine deep.
+    let bomb = "trap '' TERM; b() { [ $1 -gt 0 ] || { sleep 1000; return; }; b $(($1 - 1)) & b $(($1 - 1)) & wait; }; b 8";
+    let named = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    for cgroup in [true, false] {
+        let report = run(&sh(bomb, &mark), 2000, cgroup);
+        assert!(report.killed > 100, "{}", report.killed);
+        assert_eq!(report.survivors, 0);
+        let own = mark.display().to_string();
+        let left = processes::all().into_iter().filter(|p| named(p.pid).contains(&own)).count();
+        assert_eq!(left, 0);
+    }
+}
+
+#[test]
+fn when_the_runner_dies_so_does_the_program_and_the_lock_tells() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (pidfile, lock) = (folder.path().join("pid"), folder.path().join("lock"));
+    fs::write(&lock, "").expect("write");
+    let mut supervisor = Command::new(programs().supervisor)
+        .args(["step-exec", "--timeout-ms", "100000", "--lock"])
+        .arg(&lock)
+        .arg("--")
+        .args(sh("trap '' TERM; echo $$ >$1; while :; do sleep 1; done", &pidfile))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starts");
+    while fs::read_to_string(&pidfile).unwrap_or_default().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let held = fs::File::open(&lock).expect("open");
+    let try_lock = || rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    assert!(try_lock().is_err(), "it lives");
+    // What the kernel does to the runner's end of the pipe when the runner is killed.
+    drop(supervisor.stdin.take());
+    supervisor.wait().expect("ends");
+    assert!(!lives(&pidfile));
+    assert!(try_lock().is_ok());
+}
+
+/// A process that its administrator named, with a program that starts it away from everything.
+#[test]
+fn a_named_process_is_started_outlives_its_step_and_is_ended_by_the_undo() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (program, pidfile) = (folder.path().join("start"), folder.path().join("pid"));
+    let script = format!(
+        "#!/bin/sh\nsetsid sh -c 'trap \"\" TERM; echo $$ >{0}.tmp; mv {0}.tmp {0}; while :; do sleep 1; done' &\n",
+        pidfile.display()
+    );
+    fs::write(&program, script).expect("write");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("chmod");
+    let path = |path: &Path| AbsPath::new(path.to_str().expect("text")).expect("valid");
+    let name = Word::new("daemon").expect("valid");
+    let named = NamedProcess { pidfile: Some(pidfile.clone()), command: vec![], start: Some(path(&program)) };
+    let mut bench = Workbench {
+        quarantine: Quarantine::new(folder.path().join("quarantine")),
+        systemd: Systemd::default(),
+        programs: programs(),
+        processes: [(name.clone(), named)].into(),
+    };
+    let step = |program: &Path| Step {
+        name: String::new(),
+        require: vec![],
+        action: Action::ProcessStart { process: name.clone(), program: path(program) },
+        expect: vec![],
+        undo: Undo::Inverse,
+        irreversible_because: None,
+        timeout_ms: 20_000,
+    };
+    let run = Digest::of(folder.path().display().to_string().as_bytes());
+    let other = step(Path::new("/bin/true"));
+    let refused = actions::capture(&mut bench, StepContext { run, index: 0, step: &other });
+    assert!(refused.is_err(), "only what the configuration names is started");
+    let step = step(&program);
+    let context = StepContext { run, index: 0, step: &step };
+    let prior = actions::capture(&mut bench, context).expect("captured");
+    assert!(matches!(actions::probe(&mut bench, context, &prior), Effect::None { .. }));
+    let outcome = actions::perform(&mut bench, context, &prior);
+    assert!(matches!(outcome, StepResult::Done { .. }), "{outcome:?}");
+    assert!(lives(&pidfile));
+    assert!(matches!(actions::probe(&mut bench, context, &prior), Effect::Took { .. }));
+    for _ in 0..2 {
+        assert!(matches!(actions::undo(&mut bench, context, &prior), UndoResult::Restored { .. }));
+        assert!(!lives(&pidfile), "it ignored SIGTERM");
+    }
+}
