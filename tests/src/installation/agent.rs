@@ -55,8 +55,8 @@ fn packaged() -> [(&'static str, &'static str); 4] {
     [
         ("systemd/sopwith-runner.service", "/usr/lib/systemd/system/sopwith-runner.service"),
         ("systemd/sopwith-agent.service", "/usr/lib/systemd/system/sopwith-agent.service"),
-        ("sysusers.d/sopwith.conf", "/usr/lib/sysusers.d/sopwith.conf"),
-        ("tmpfiles.d/sopwith.conf", "/usr/lib/tmpfiles.d/sopwith.conf"),
+        ("sysusers.d/sopwith-agent.conf", "/usr/lib/sysusers.d/sopwith-agent.conf"),
+        ("tmpfiles.d/sopwith-agent.conf", "/usr/lib/tmpfiles.d/sopwith-agent.conf"),
     ]
 }
 
