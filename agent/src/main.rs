@@ -48,6 +48,7 @@ enum Role {
 }
 
 fn main() -> ExitCode {
+    watcher::end_with_parent();
     let arguments = Arguments::parse();
     let config = arguments.config.as_path();
     match arguments.role {

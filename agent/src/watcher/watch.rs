@@ -54,7 +54,6 @@ pub enum WatchError {
 
 /// Watches this host until it is asked to end.
 pub fn watch(config: &Path) -> ExitCode {
-    super::up::end_with_parent();
     log_to_stderr();
     // Another part of this process may have installed it before, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+mod checks;
 mod declarations;
 mod filesystems;
 mod logs;
@@ -35,6 +36,7 @@ pub const SOURCES: &[(&str, Make)] = &[
     ("filesystems", filesystems::make),
     ("logs", logs::make),
     ("processes", processes::make),
+    ("checks", checks::make),
 ];
 
 /// Why a source can see no more.
