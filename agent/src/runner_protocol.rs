@@ -8,7 +8,7 @@ use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::order::SignedText;
 use sopwith_domain::run::Record;
 use sopwith_domain::signal::Subject;
-use sopwith_protocol::exchange::JournalHead;
+use sopwith_protocol::exchange::{BeginEpoch, JournalHead};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -52,9 +52,9 @@ pub struct Delivery {
     /// Runs that somebody wants cancelled, with his name.
     #[serde(default)]
     pub cancels: Vec<(Digest, String)>,
-    /// Why the server wants a new epoch, if it does.
+    /// The server takes this host's memory for one that was set back.
     #[serde(default)]
-    pub begin_epoch: Option<String>,
+    pub begin_epoch: Option<BeginEpoch>,
 }
 
 /// What the runner answers.

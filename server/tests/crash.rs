@@ -184,7 +184,7 @@ async fn live(dir: &Path, token: &str, die_at: Option<String>) -> u32 {
         let items = vec![agent.raised(&format!("s-{n}.service")), agent.raised(&format!("t-{n}.service"))];
         let batch = Batch { first_seq: 2 * n - 1, items };
         let head = sopwith_protocol::exchange::JournalHead { seq: n, ..agent.head };
-        let request = ExchangeRequest { items: batch, journal_head: head, ..agent.request() };
+        let request = ExchangeRequest { items: batch, journal_head: Some(head), ..agent.request() };
         let request = serde_json::to_value(&request).unwrap();
         let answer = out.until_answered(true, "/agent/v1/exchange", &request).await;
         let answer: ExchangeResponse = serde_json::from_value(ok(answer, "exchange", "")).unwrap();

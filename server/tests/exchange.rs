@@ -99,7 +99,8 @@ async fn a_memory_that_was_set_back_must_begin_anew() {
     for head in [JournalHead { seq: 6, hash: Digest([7; 32]) }, JournalHead { seq: 7, hash: Digest([8; 32]) }]
     {
         let items = Batch { first_seq: 1, items: vec![agent.raised("demo.service")] };
-        let answer = agent.exchange(&ExchangeRequest { journal_head: head, items, ..agent.request() }).await;
+        let answer =
+            agent.exchange(&ExchangeRequest { journal_head: Some(head), items, ..agent.request() }).await;
         assert!(answer.begin_epoch.is_some(), "{head:?}");
         assert_eq!(answer.items_through, 0, "nothing is taken, so nothing is forgotten");
         let lease: Lease = serde_json::from_str(&answer.lease.text).unwrap();

@@ -8,7 +8,7 @@ use super::settings::Settings;
 use crate::runner_protocol::{ActiveRun, Delivery, Status};
 use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::time::Timestamp;
-use sopwith_protocol::exchange::JournalHead;
+use sopwith_protocol::exchange::{BeginEpoch, JournalHead};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const NAME_BYTES_MAX: usize = 128;
 pub struct Inbox {
     pub orders: Vec<Sealed>,
     pub cancels: Vec<(Digest, String)>,
-    pub begin_epoch: Option<String>,
+    pub begin_epoch: Option<BeginEpoch>,
     pub acked: Option<u64>,
     /// Whether a lease was taken since.
     pub leased: bool,
@@ -128,8 +128,9 @@ impl Desk {
         let room = CANCELS_MAX.saturating_sub(state.inbox.cancels.len());
         let named = |(run, by): (Digest, String)| (run, super::admission::short_to(by, NAME_BYTES_MAX));
         state.inbox.cancels.extend(delivery.cancels.into_iter().take(room).map(named));
-        if let Some(reason) = delivery.begin_epoch {
-            state.inbox.begin_epoch = Some(super::admission::short(reason));
+        if let Some(begin) = delivery.begin_epoch {
+            let reason = super::admission::short(begin.reason);
+            state.inbox.begin_epoch = Some(BeginEpoch { reason, ..begin });
         }
         self.came_in.notify_all();
         rejected.truncate(REJECTED_MAX);

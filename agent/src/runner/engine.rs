@@ -12,6 +12,7 @@ use sopwith_domain::ids::Digest;
 use sopwith_domain::order::Order;
 use sopwith_domain::run::{End, Executor, LogDown, Progress, Record, RunLog, What, next};
 use sopwith_domain::warrant::{Refusal, Warrant};
+use sopwith_protocol::exchange::BeginEpoch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -148,8 +149,8 @@ impl Engine {
             self.acked_through = through.min(self.journal.head().seq);
             self.journal.set_acked_through(self.acked_through);
         }
-        if let Some(reason) = inbox.begin_epoch {
-            self.begin_epoch(&reason)?;
+        if let Some(begin) = inbox.begin_epoch {
+            self.begin_epoch(&begin)?;
         }
         for (run, by) in inbox.cancels {
             if let Some(active) = self.active.iter_mut().find(|a| a.executor.warrant().plan().digest() == run)
@@ -255,11 +256,18 @@ impl Engine {
         &self.host.gate
     }
 
-    fn begin_epoch(&mut self, reason: &str) -> Result<(), LogDown> {
+    /// Begins a new life where the journal really stands behind what the server knows of it.
+    fn begin_epoch(&mut self, begin: &BeginEpoch) -> Result<(), LogDown> {
         let now_ms = clock::boot_ms();
         if now_ms - self.epoch_began_ms < EPOCH_MS_MIN {
             return Ok(());
         }
+        let hash_there = begin.known_seq.and_then(|seq| self.journal.hash_of(seq));
+        if !begin.holds(self.host.gate.epoch, self.journal.head().seq, hash_there) {
+            tracing::debug!("the server judged an old request, nothing was set back: {}", begin.reason);
+            return Ok(());
+        }
+        let reason = &begin.reason;
         let epoch = self.journal.begin_epoch().map_err(|e: OpenFailed| LogDown(e.to_string()))?;
         tracing::warn!("a new life of this host begins: {reason}");
         self.epoch_began_ms = now_ms;

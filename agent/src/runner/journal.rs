@@ -84,6 +84,12 @@ impl RunJournal {
         JournalHead { seq: head.seq, hash: Digest(*head.hash.as_bytes()) }
     }
 
+    /// Returns the hash of an entry by its number, if there is one.
+    pub fn hash_of(&self, seq: u64) -> Option<Digest> {
+        let entries = self.log.read(seq.checked_sub(1)?, 1).ok()?;
+        entries.first().filter(|entry| entry.seq == seq).map(|entry| Digest(*entry.hash.as_bytes()))
+    }
+
     /// Returns the host's epoch, and makes one the first time.
     ///
     /// # Errors

@@ -165,7 +165,10 @@ fn run(state: &mut State, event: &Event, at: Timestamp) {
                 records: Vec::new(),
                 cancel_requested: None,
             });
-            entry.records.push((**record).clone());
+            // A host that began a new life tells all of its journal again.
+            if !entry.records.contains(record) {
+                entry.records.push((**record).clone());
+            }
             if let (What::Accepted { .. }, Some(incident)) = (&record.what, known) {
                 incident.phase = Phase::Running;
                 incident.runs.push(record.run);

@@ -51,7 +51,8 @@ pub struct ExchangeRequest {
     pub items: Batch<Item>,
     #[serde(default)]
     pub records: Batch<Record>,
-    pub journal_head: JournalHead,
+    /// Nothing while the runner cannot be asked.
+    pub journal_head: Option<JournalHead>,
     /// Head that the server told last, remembered so that a rewritten server history is noticed.
     #[serde(default)]
     pub server_head: Option<JournalHead>,
@@ -83,10 +84,34 @@ pub struct ExchangeResponse {
     pub orders: Vec<SignedText>,
     /// Runs that somebody wants cancelled, with his name.
     pub cancels: Vec<(Digest, String)>,
-    /// The server knows more of this host than the host itself: it must begin a new epoch, for this reason.
+    /// The server seems to know more of this host than the host itself.
     #[serde(default)]
-    pub begin_epoch: Option<String>,
+    pub begin_epoch: Option<BeginEpoch>,
     pub server_head: JournalHead,
+}
+
+/// Says that a request spoke from a memory that was set back. The request may have been old, delayed or doubled, so
+/// the runner holds this against its own journal, and begins a new epoch only if it really stands behind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeginEpoch {
+    pub reason: String,
+    /// The life that the request spoke from; nothing needs to be done if the host lives another by now.
+    pub epoch: Epoch,
+    /// How far the server knows the run journal of that life; nothing if that life is over for certain.
+    pub known_seq: Option<u64>,
+    /// Hash of the journal's entry of that number, where the server knows it.
+    pub known_hash: Option<Digest>,
+}
+
+impl BeginEpoch {
+    /// Says whether a journal that ends at `head_seq`, and whose entry number `known_seq` has the hash `hash_there`,
+    /// stands behind or beside what the server knows.
+    pub fn holds(&self, epoch: Epoch, head_seq: u64, hash_there: Option<Digest>) -> bool {
+        let Some(known_seq) = self.known_seq else { return epoch == self.epoch };
+        epoch == self.epoch
+            && (head_seq < known_seq || self.known_hash.is_some_and(|known| hash_there != Some(known)))
+    }
 }
 
 /// The server's word that the host may start steps for a while. The runner counts [`LEASE_MS`] by its boot clock
@@ -124,4 +149,30 @@ pub struct JoinResponse {
     pub server_key: String,
     /// The owners' allowed signers (OpenSSH format) to begin with; the host's own file decides from then on.
     pub allowed_signers: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_journal_that_stands_behind_begins_anew() {
+        let (now, before) = (Epoch(2), Epoch(1));
+        let (ours, other) = (Digest([1; 32]), Digest([2; 32]));
+        let said =
+            |epoch, known_seq, known_hash| BeginEpoch { reason: String::new(), epoch, known_seq, known_hash };
+        let cases = [
+            ("the journal was cut", said(now, Some(9), Some(ours)), 8, None, true),
+            ("the journal was cut, no hash known", said(now, Some(9), None), 8, None, true),
+            ("the journal was rewritten", said(now, Some(9), Some(ours)), 12, Some(other), true),
+            ("an old request came late", said(now, Some(9), Some(ours)), 12, Some(ours), false),
+            ("an old request came late, no hash known", said(now, Some(9), None), 9, Some(ours), false),
+            ("that life is over already", said(before, Some(9), Some(ours)), 3, None, false),
+            ("the disk is that of an earlier life", said(now, None, None), 12, None, true),
+            ("a late request of an earlier life", said(before, None, None), 12, None, false),
+        ];
+        for (what, said, head_seq, hash_there, expected) in cases {
+            assert_eq!(said.holds(now, head_seq, hash_there), expected, "{what}");
+        }
+    }
 }

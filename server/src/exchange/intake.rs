@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sopwith_domain::command::{Command, Item, Refusal};
 use sopwith_domain::decide::rewound;
 use sopwith_domain::ids::Digest;
-use sopwith_protocol::exchange::{BATCH_MAX, ExchangeRequest, JournalHead};
+use sopwith_protocol::exchange::{BATCH_MAX, BeginEpoch, ExchangeRequest, JournalHead};
 
 /// Largest item that is taken, in bytes of JSON; a larger one is recorded as a gap, so that it does not hold up
 /// those behind it.
@@ -62,7 +62,7 @@ pub enum Standing {
     /// It is; its journal's head is to be remembered if it moved.
     Sound { remember: bool },
     /// It was set back: to an old disk image or backup.
-    SetBack { reason: String },
+    SetBack { begin: BeginEpoch },
 }
 
 /// What the database remembers of a host.
@@ -113,28 +113,31 @@ pub async fn standing(app: &App, request: &ExchangeRequest) -> Result<Standing, 
     let Some(known) = state.hosts.get(&request.host) else {
         return Err(crate::ledger::Failed::from(Refusal::UnknownHost(request.host.clone())).into());
     };
+    let set_back = |reason: String, known_seq, known_hash| {
+        let epoch = request.epoch;
+        Ok(Standing::SetBack { begin: BeginEpoch { reason, epoch, known_seq, known_hash } })
+    };
     if known.epoch != request.epoch {
-        return Ok(if memory.lived_before {
+        if memory.lived_before {
             let reason = "the host is back in an earlier life of it: its memory was set back".to_owned();
-            Standing::SetBack { reason }
-        } else {
-            Standing::Sound { remember: true }
-        });
+            return set_back(reason, None, None);
+        }
+        return Ok(Standing::Sound { remember: request.journal_head.is_some() });
     }
-    let here = request.journal_head;
+    // A watcher whose runner is away cannot tell, and gets no orders taken either.
+    let Some(here) = request.journal_head else { return Ok(Standing::Sound { remember: false }) };
     let behind = |head: &JournalHead| here.seq < head.seq || (here.seq == head.seq && here.hash != head.hash);
-    if let Some(reason) = rewound(known, here.seq) {
-        return Ok(Standing::SetBack { reason });
+    if let Some(head) = memory.head.filter(behind) {
+        let reason = format!(
+            "the host's run journal is at {} and stood at {} before: its memory was set back or rewritten",
+            here.seq, head.seq
+        );
+        return set_back(reason, Some(head.seq), Some(head.hash));
     }
-    Ok(match memory.head {
-        Some(head) if behind(&head) => Standing::SetBack {
-            reason: format!(
-                "the host's run journal is at {} and stood at {} before: its memory was set back or rewritten",
-                here.seq, head.seq
-            ),
-        },
-        head => Standing::Sound { remember: head != Some(here) },
-    })
+    if let Some(reason) = rewound(known, here.seq) {
+        return set_back(reason, Some(known.records_through), None);
+    }
+    Ok(Standing::Sound { remember: memory.head != Some(here) })
 }
 
 /// Takes over items, then run records. Returns whether there were any.
@@ -144,7 +147,10 @@ pub async fn take(app: &App, request: &ExchangeRequest, remember: bool) -> Resul
     let answered = match (commands.is_empty(), remember) {
         (true, false) => return Ok(took),
         (_, false) => app.ledger.submit(commands).await?,
-        (_, true) => app.ledger.submit_with(commands, remember_head(request)).await?,
+        (_, true) => match request.journal_head {
+            Some(head) => app.ledger.submit_with(commands, remember_head(request, head)).await?,
+            None => app.ledger.submit(commands).await?,
+        },
     };
     app.metrics.taken(request.items.items.len(), request.records.items.len());
     for refusal in answered.outcomes.into_iter().filter_map(Result::err) {
@@ -197,9 +203,9 @@ fn bounded(seq: u64, item: &Item) -> Item {
     }
 }
 
-fn remember_head(request: &ExchangeRequest) -> Rows {
+fn remember_head(request: &ExchangeRequest, head: JournalHead) -> Rows {
     let (host, epoch) = (request.host.to_string(), request.epoch.0.to_string());
-    let JournalHead { seq, hash } = request.journal_head;
+    let JournalHead { seq, hash } = head;
     Box::new(move |tx, _| {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         // An exchange that was overtaken by a later one must not set the memory back.

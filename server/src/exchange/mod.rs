@@ -20,7 +20,7 @@ use sopwith_domain::command::Refusal;
 use sopwith_domain::ids::{Digest, HostId};
 use sopwith_domain::time::Timestamp;
 use sopwith_protocol::exchange::{
-    BODY_BYTES_MAX, ExchangeRequest, ExchangeResponse, JournalHead, Lease, WAIT_MS_MAX,
+    BODY_BYTES_MAX, BeginEpoch, ExchangeRequest, ExchangeResponse, JournalHead, Lease, WAIT_MS_MAX,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,10 +59,11 @@ async fn exchange(
     let arrived = app.ledger.now();
     app.presence.heard(&request, arrived);
     match intake::standing(&app, &request).await? {
-        Standing::SetBack { reason } => {
-            tracing::warn!(host = %request.host, reason, "a host's memory was set back");
+        Standing::SetBack { begin } => {
+            let reason = &begin.reason;
+            tracing::warn!(host = %request.host, reason, "a host's memory seems to have been set back");
             app.metrics.rewinds.inc();
-            begin_epoch(&app, &request, arrived, reason)
+            begin_epoch(&app, &request, arrived, begin)
         }
         Standing::Sound { remember } => {
             let took = intake::take(&app, &request, remember).await?;
@@ -155,14 +156,14 @@ fn begin_epoch(
     app: &App,
     request: &ExchangeRequest,
     arrived: Timestamp,
-    reason: String,
+    begin: BeginEpoch,
 ) -> Result<Json<ExchangeResponse>, Fault> {
     let lease = Lease {
         host: request.host.clone(),
         epoch: request.epoch,
         challenge: request.challenge.clone(),
         server_now: arrived,
-        stop: Some(format!("{reason}; a new epoch must begin first")),
+        stop: Some(format!("{}; a new epoch must begin first", begin.reason)),
     };
     Ok(Json(ExchangeResponse {
         items_through: 0,
@@ -170,7 +171,7 @@ fn begin_epoch(
         lease: app.keys.seal(&lease).map_err(|e| Fault::internal(&e))?,
         orders: Vec::new(),
         cancels: Vec::new(),
-        begin_epoch: Some(reason),
+        begin_epoch: Some(begin),
         server_head: head(app),
     }))
 }

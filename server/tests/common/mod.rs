@@ -213,7 +213,7 @@ impl Agent {
             agent_version: "0.1.0".into(),
             items: Batch::default(),
             records: Batch::default(),
-            journal_head: self.head,
+            journal_head: Some(self.head),
             server_head: None,
             challenge: "ab".repeat(32),
             holding: vec![],

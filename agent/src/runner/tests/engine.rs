@@ -6,6 +6,7 @@ use sopwith_domain::ids::Digest;
 use sopwith_domain::order::Order;
 use sopwith_domain::run::End;
 use sopwith_domain::warrant::Refusal;
+use sopwith_protocol::exchange::BeginEpoch;
 use std::fs;
 
 fn end(life: &Life<'_>, run: Digest) -> Option<End> {
@@ -216,7 +217,18 @@ fn a_new_life_of_the_host_ends_what_was_ordered_for_the_old_one() {
     let inbox = life.desk.take(Duration::ZERO);
     life.engine.turn(inbox).expect("the first step");
     let challenge = life.status().challenge;
-    life.deliver(Delivery { begin_epoch: Some("the disk was set back".into()), ..Delivery::default() });
+    let say = |reason: &str, known_seq| BeginEpoch {
+        reason: reason.into(),
+        epoch: life.epoch,
+        known_seq: Some(known_seq),
+        known_hash: None,
+    };
+    let (late, behind) = (say("an old request came late", 1), say("the disk was set back", 1000));
+    life.deliver(Delivery { begin_epoch: Some(late), ..Delivery::default() });
+    let inbox = life.desk.take(Duration::ZERO);
+    life.engine.turn(inbox).expect("the journal holds");
+    assert_eq!(life.status().epoch, life.epoch, "nothing was set back");
+    life.deliver(Delivery { begin_epoch: Some(behind.clone()), ..Delivery::default() });
     life.settle();
     let epoch = life.status().epoch;
     assert_ne!(epoch, life.epoch);
@@ -224,7 +236,7 @@ fn a_new_life_of_the_host_ends_what_was_ordered_for_the_old_one() {
     assert!(!life.status().leased);
     assert!(matches!(end(&life, order.plan), Some(End::RolledBack { .. })), "{:?}", life.kinds());
     assert_eq!(world.fingerprint(), before);
-    life.deliver(Delivery { begin_epoch: Some("said twice".into()), ..Delivery::default() });
+    life.deliver(Delivery { begin_epoch: Some(behind), ..Delivery::default() });
     life.settle();
     assert_eq!(life.status().epoch, epoch, "the server repeats itself");
     drop(life);

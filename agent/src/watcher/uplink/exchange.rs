@@ -5,7 +5,7 @@ use super::{Kind, Uplink};
 use crate::runner_protocol::{Delivery, Request, Response, Status};
 use crate::watcher::report::Report;
 use crate::watcher::spool::{Acknowledged, SpoolError};
-use sopwith_domain::ids::{Digest, Epoch};
+use sopwith_domain::ids::Epoch;
 use sopwith_domain::run::Record;
 use sopwith_protocol::api::Problem;
 use sopwith_protocol::exchange::{
@@ -75,7 +75,7 @@ impl Uplink {
             agent_version: env!("CARGO_PKG_VERSION").into(),
             items,
             records,
-            journal_head: runner.as_ref().map_or(JournalHead { seq: 0, hash: Digest([0; 32]) }, |s| s.head),
+            journal_head: runner.as_ref().map(|s| s.head),
             server_head,
             challenge: runner.as_ref().map_or_else(nobody, |s| s.challenge.clone()),
             holding: runner.as_ref().map(|s| s.holding.clone()).unwrap_or_default(),
@@ -143,10 +143,10 @@ impl Uplink {
     }
 
     async fn take(&self, answer: ExchangeResponse, asked: &Asked) -> Result<(), ExchangeError> {
-        let begin_epoch = answer.begin_epoch.clone();
+        let begin_epoch = answer.begin_epoch.as_ref().map(|b| b.reason.clone());
         if asked.runner.is_some() {
             let delivery = Delivery {
-                lease: Some(answer.lease),
+                lease: begin_epoch.is_none().then_some(answer.lease),
                 orders: answer.orders,
                 cancels: answer.cancels,
                 begin_epoch: answer.begin_epoch,
