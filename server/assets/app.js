@@ -21,7 +21,7 @@
   const served = Date.parse(document.querySelector("meta[name=now]")?.content ?? "");
   const skew = Number.isNaN(served) ? 0 : served - Date.now();
   const tick = () => {
-    for (const time of document.querySelectorAll("time[datetime]")) {
+    for (const time of document.querySelectorAll("time[datetime]:not([data-clock])")) {
       const ms = Date.now() + skew - Date.parse(time.dateTime);
       if (Number.isNaN(ms)) continue;
       const words = Math.abs(ms) < 5000 ? "just now" : ms > 0 ? span(ms) + " ago" : "in " + span(-ms);

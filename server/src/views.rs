@@ -6,6 +6,8 @@ mod incident;
 mod overview;
 mod plan;
 mod run;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use host::{Presence, automation, host_view};

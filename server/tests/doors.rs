@@ -243,6 +243,22 @@ async fn a_one_time_login_is_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_one_time_link_is_not_used_up_by_a_look() {
+    let world = World::start().await;
+    let secret = one_time::make(&world.running.app, &name("viewer")).await.unwrap();
+    let url = world.url(&format!("/login/once/{secret}"));
+    let preview = world.http.get(&url).send().await.unwrap();
+    assert_eq!(preview.status(), StatusCode::OK, "looking at the link does not use it up");
+    let first = world.http.post(&url).send().await.unwrap();
+    assert_eq!(first.status(), StatusCode::SEE_OTHER);
+    assert!(first.headers()[header::SET_COOKIE].to_str().unwrap().starts_with("__Host-sopwith=sps_"));
+    let second = world.http.post(&url).send().await.unwrap();
+    assert_eq!(second.status(), StatusCode::FORBIDDEN);
+    assert!(second.headers().get(header::SET_COOKIE).is_none());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_ones_own_and_end_when_revoked() {
     let world = World::start().await;
     let viewer = world.token("viewer").await;

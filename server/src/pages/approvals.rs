@@ -5,9 +5,25 @@ use super::decision;
 use super::frame::Frame;
 use super::when::when;
 use maud::{Markup, html};
+use sopwith_domain::incident::Incident;
+use sopwith_domain::state::State;
+use sopwith_domain::time::Timestamp;
 use sopwith_protocol::api::{IncidentView, PlanView};
 
-pub fn content(frame: &Frame, waiting: &[IncidentView]) -> Markup {
+/// Plans on the page; who has more of them than this has a storm, and the list of incidents shows it.
+const SHOWN_MAX: usize = 30;
+
+/// Returns the incidents whose plan waits for a decision, most pressing first, and how many more there are.
+pub fn select(state: &State, now: Timestamp) -> (Vec<IncidentView>, usize) {
+    let mut waiting: Vec<&Incident> =
+        state.incidents.values().filter(|incident| incident.phase.name() == "awaiting_approval").collect();
+    waiting.sort_by_key(|incident| (incident.priority, incident.opened_at, incident.id));
+    let more = waiting.len().saturating_sub(SHOWN_MAX);
+    waiting.truncate(SHOWN_MAX);
+    (waiting.into_iter().map(|incident| crate::views::incident_view(state, incident, now)).collect(), more)
+}
+
+pub fn content(frame: &Frame, waiting: &[IncidentView], more: usize) -> Markup {
     html! {
         h1 { "Approvals" }
         @if waiting.is_empty() {
@@ -21,6 +37,7 @@ pub fn content(frame: &Frame, waiting: &[IncidentView]) -> Markup {
                 @if let Some(plan) = &incident.plan_view { (card(frame, incident, plan)) }
             }
         }
+        @if more > 0 { p { a href="/incidents?show=person" { (more) " more" } } }
     }
 }
 
@@ -43,8 +60,7 @@ fn card(frame: &Frame, incident: &IncidentView, plan: &PlanView) -> Markup {
                 p { strong { (plan.title) } }
                 ol.numbered { @for step in &plan.steps { li { (step.sentence) } } }
             }
-            (decision::grounds(plan, &decision::why(&incident.candidates, &plan.playbook)))
-            (decision::decisions(frame, plan))
+            (decision::grounds(frame, plan, &decision::why(&incident.candidates, &plan.playbook)))
             p.meta { a href={ "/incidents/" (summary.id.0) } { "Checks, undo of each step, evidence" } }
             (decision::form(frame, plan, ""))
         }

@@ -1,8 +1,8 @@
-//! The journal, newest first: number, time, who, what. The exact bytes that the hash chain covers are one tap away.
+//! The journal, newest first: number, time, who, what. The entry itself is one tap away.
 
 use super::components::{digest, empty};
 use super::frame::Frame;
-use super::when::when;
+use super::when::{absolute, when};
 use maud::{Markup, html};
 use serde::Deserialize;
 use sopwith_domain::event::{Event, Versioned};
@@ -50,14 +50,15 @@ fn row(entry: &AuditEntry, now: Timestamp) -> Markup {
         div.row.log {
             span.muted { "#" (entry.seq) }
             div.text {
-                @match &decoded {
-                    Some(event) => span.what { (crate::views::event_sentence(event)) },
-                    None => span.what { "an entry that this version cannot read" },
-                }
                 details id={ "entry-" (entry.seq) } {
-                    summary { "Entry" }
-                    pre tabindex="0" { (entry.body) }
-                    p { "hash " (digest(&entry.hash)) ", before it " (digest(&entry.prev)) }
+                    summary.what.bookkeeping[matches!(decoded, Some(Event::ItemTaken { .. }))] {
+                        @match &decoded {
+                            Some(event) => (crate::views::event_sentence(event)),
+                            None => "an entry that this version cannot read",
+                        }
+                    }
+                    pre tabindex="0" { (shown(&entry.body)) }
+                    p.meta { "hash " (digest(&entry.hash)) ", before it " (digest(&entry.prev)) ", " (absolute(Timestamp(entry.at_ms))) }
                 }
             }
             span.by { @match decoded.as_ref().and_then(who) {
@@ -67,6 +68,18 @@ fn row(entry: &AuditEntry, now: Timestamp) -> Markup {
             span.at { (when(&entry.at, now)) }
         }
     }
+}
+
+/// Returns an entry's text, but for what a host captured before a step, which may be secret.
+fn shown(body: &str) -> String {
+    let Ok(mut json) = serde_json::from_str::<serde_json::Value>(body) else {
+        return "not readable as JSON".into();
+    };
+    if let Some(prior) = json.pointer_mut("/record/what/prior").filter(|prior| !prior.is_null()) {
+        *prior = "captured by the host, not shown here".into();
+        return json.to_string();
+    }
+    body.to_owned()
 }
 
 /// Returns the person or host behind an event, or nothing where it was Sopwith.

@@ -31,7 +31,7 @@ pub fn heading(frame: &Frame, plan: &PlanView) -> Markup {
 }
 
 /// Returns what the decision rests on: where, why, how it is verified, what if it fails, record and budget.
-pub fn grounds(plan: &PlanView, why: &[String]) -> Markup {
+pub fn grounds(frame: &Frame, plan: &PlanView, why: &[String]) -> Markup {
     let mut pairs = vec![
         ("Where", html! { "one host, " strong { (plan.host) } }),
         (
@@ -50,6 +50,7 @@ pub fn grounds(plan: &PlanView, why: &[String]) -> Markup {
     if let Some(left) = &plan.budget {
         pairs.push(("Budget left", budget(left)));
     }
+    pairs.push(("Decided", decisions(frame, plan)));
     facts(&pairs)
 }
 
@@ -69,9 +70,7 @@ pub fn if_it_fails(plan: &PlanView) -> String {
         .map(|(index, _)| (index + 1).to_string())
         .collect();
     match lost.as_slice() {
-        [] => {
-            "Every step that was begun is put back, in reverse, and a person is called if that fails".into()
-        }
+        [] => "Every step that was begun is put back, in reverse; a person is called if that fails".into(),
         [one] => format!(
             "Steps are put back in reverse, except step {one}, which cannot be undone; a person is called"
         ),
@@ -160,24 +159,20 @@ fn reason_list(candidate: &Candidate) -> Markup {
 }
 
 /// Returns who decided what so far.
-pub fn decisions(frame: &Frame, plan: &PlanView) -> Markup {
+fn decisions(frame: &Frame, plan: &PlanView) -> Markup {
     html! {
-        div.stack-s {
-            h3 {
-                "Decisions"
-                @if plan.required_approvals > 1 { ": " (approvals(plan)) " of " (plan.required_approvals) " approvals" }
-            }
-            @if plan.decisions.is_empty() { p.muted { "Nobody has decided yet" } }
-            @for decision in &plan.decisions {
-                p {
-                    @match decision.vote {
-                        Vote::Approve => (badge(Tone::Ok, Glyph::Check, "Approved")),
-                        Vote::Deny => (badge(Tone::Critical, Glyph::Cross, "Denied")),
-                    }
-                    " by " strong { (decision.by) } ", " (when(&decision.at.to_string(), frame.now))
-                    @if decision.signature.is_some() { ", with a signature" }
-                    @if !decision.reason.is_empty() { span.muted { ": " (decision.reason) } }
+        @if plan.required_approvals > 1 { p { (approvals(plan)) " of " (plan.required_approvals) " approvals" } }
+        @if plan.decisions.is_empty() && plan.state == "waiting" { "nobody yet" }
+        @if plan.decisions.is_empty() && plan.state != "waiting" && plan.approved_until.is_some() { "by the standing policy" }
+        @for decision in &plan.decisions {
+            p {
+                @match decision.vote {
+                    Vote::Approve => (badge(Tone::Ok, Glyph::Check, "Approved")),
+                    Vote::Deny => (badge(Tone::Critical, Glyph::Cross, "Denied")),
                 }
+                " by " strong { (decision.by) } ", " (when(&decision.at.to_string(), frame.now))
+                @if decision.signature.is_some() { ", with a signature" }
+                @if !decision.reason.is_empty() { span.muted { ": " (decision.reason) } }
             }
         }
     }

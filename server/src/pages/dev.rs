@@ -86,16 +86,13 @@ pub fn all(world: &World, role: Role) -> Vec<(String, Markup)> {
     let f = at("Incidents", Place::Incidents);
     let query = incidents::Query::default();
     add("incidents", f.clone(), incidents::content(&f, &query, &incidents::select(state, &query)));
-    let mut waiting = Vec::new();
     for known in state.incidents.values().take(12) {
         let view = views::incident_view(state, known, world.now);
         add(&format!("incident-{}", known.id.0), f.clone(), incident::content(&f, &view, ""));
-        if view.summary.needs_decision {
-            waiting.push(view);
-        }
     }
     let f = at("Approvals", Place::Approvals);
-    add("approvals", f.clone(), approvals::content(&f, &waiting));
+    let (waiting, further) = approvals::select(state, world.now);
+    add("approvals", f.clone(), approvals::content(&f, &waiting, further));
     if let [a, b, ..] = waiting.as_slice()
         && let (Some(was), Some(now)) = (&a.plan_view, &b.plan_view)
     {

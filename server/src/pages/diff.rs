@@ -25,7 +25,9 @@ pub fn lines(plan: &PlanView) -> Vec<String> {
     for (index, step) in plan.steps.iter().enumerate() {
         let at = index + 1;
         lines.push(format!("Step {at}: {}", step.sentence));
-        lines.push(format!("Step {at} in full: {}", step.action));
+        if !told_by_sentence(&step.action) {
+            lines.push(format!("Step {at} in full: {}", step.action));
+        }
         lines.extend(step.require.iter().map(|check| format!("Step {at} only if {check}")));
         lines.extend(step.expect.iter().map(|check| format!("Step {at} expects that {check}")));
         lines.push(format!("Step {at} undo: {}", step.undo));
@@ -34,6 +36,14 @@ pub fn lines(plan: &PlanView) -> Vec<String> {
     lines.extend(plan.verify.iter().map(|check| format!("Verified if {check}")));
     lines.push(format!("Soak: {} s", plan.soak_s));
     lines
+}
+
+/// Says whether an action's sentence names all its arguments.
+fn told_by_sentence(action: &serde_json::Value) -> bool {
+    let name = action.get("action").and_then(|name| name.as_str()).unwrap_or_default();
+    name.starts_with("unit.")
+        || matches!(name, "process.signal" | "file.truncate" | "file.rotate" | "file.quarantine")
+        || matches!(name, "file.restore" | "file.mode" | "file.owner")
 }
 
 /// Compares two lists of lines by their longest common part.
@@ -101,7 +111,7 @@ pub fn refused(frame: &Frame, was: Option<&PlanView>, now: &PlanView) -> Markup 
         div.card.narrow {
             (decision::heading(frame, now))
             (super::components::steps(&now.steps))
-            (decision::grounds(now, &[]))
+            (decision::grounds(frame, now, &[]))
             (decision::form(frame, now, ""))
         }
     }

@@ -1,4 +1,4 @@
-//! One incident: what is wrong, what is proposed against it, and its story. The evidence stands below, folded.
+//! One incident: what is wrong, what is proposed against it, and its story. The evidence stands beside the fix, folded.
 
 use super::components::{Tone, badge, facts, folded, phase, priority, run_state, timeline};
 use super::decision;
@@ -17,9 +17,9 @@ pub fn content(frame: &Frame, incident: &IncidentView, reason: &str) -> Markup {
             section.story {
                 div.section-head { h2 { "Timeline" } }
                 (timeline(&incident.timeline, frame.now))
+                (evidence(incident))
             }
         }
-        (evidence(incident))
     }
 }
 
@@ -51,8 +51,7 @@ fn fix(frame: &Frame, incident: &IncidentView, reason: &str) -> Markup {
                 div.card {
                     (decision::heading(frame, plan))
                     (super::components::steps(&plan.steps))
-                    (decision::grounds(plan, &decision::why(&incident.candidates, &plan.playbook)))
-                    (decision::decisions(frame, plan))
+                    (decision::grounds(frame, plan, &decision::why(&incident.candidates, &plan.playbook)))
                     (decision::form(frame, plan, reason))
                     (decision::background(&incident.candidates, Some(plan)))
                 }
@@ -128,7 +127,7 @@ fn evidence(incident: &IncidentView) -> Markup {
     ];
     pairs.extend(incident.fields.iter().map(|(name, value)| (name.as_str(), html! { code { (value) } })));
     html! {
-        section.stack-s {
+        div.evidence.stack-s {
             h2 { "Evidence" }
             (facts(&pairs))
             @if incident.evidence.is_empty() { p.muted { "The host sent no more than these facts." } }

@@ -1,6 +1,7 @@
 //! The pages: server-rendered, usable without JavaScript, live with it. They show views and turn forms into
 //! commands for the ledger; they decide nothing. Text that came from a host is always escaped.
 
+mod answer;
 pub mod approvals;
 pub mod assets;
 pub mod audit;
@@ -9,6 +10,8 @@ pub mod decision;
 #[cfg(any(test, debug_assertions))]
 pub mod dev;
 pub mod diff;
+mod entering;
+mod forms;
 pub mod frame;
 pub mod glyph;
 pub mod hosts;
@@ -16,24 +19,64 @@ pub mod incident;
 pub mod incidents;
 pub mod more;
 pub mod overview;
+mod past;
+mod reading;
 pub mod run;
 pub mod runs;
 #[cfg(any(test, debug_assertions))]
 pub mod samples;
 pub mod sops;
+#[cfg(test)]
+mod tests;
 pub mod when;
 pub mod wording;
 
 use crate::problem::Fault;
-use crate::routes::Route;
-use axum::response::{IntoResponse, Response};
+use crate::routes::{Need, Route};
+use axum::http::Method;
+use axum::response::Response;
+use sopwith_domain::people::Role;
 
 /// Returns the pages' rows of the route table.
 pub fn routes() -> Vec<Route> {
-    Vec::new()
+    let (get, post) = (|| Method::GET, || Method::POST);
+    let viewer = Need::Role(Role::Viewer);
+    let mut routes = vec![
+        Route::page(get(), "/assets/{hash}/{name}", Need::Nobody, assets::serve),
+        Route::page(get(), "/login", Need::Nobody, entering::form),
+        Route::page(post(), "/login", Need::Nobody, entering::enter),
+        Route::page(get(), "/login/once/{token}", Need::Nobody, entering::once_form),
+        Route::page(post(), "/login/once/{token}", Need::Nobody, entering::once),
+        Route::page(post(), "/logout", viewer, entering::leave),
+        Route::page(get(), "/", viewer, reading::overview_page),
+        Route::page(get(), "/incidents", viewer, reading::incidents_page),
+        Route::page(get(), "/incidents/{id}", viewer, reading::incident_page),
+        Route::page(post(), "/incidents/{id}/decision", Need::Role(Role::Approver), forms::decide),
+        Route::page(post(), "/incidents/{id}/close", Need::Role(Role::Operator), forms::close),
+        Route::page(get(), "/approvals", viewer, reading::approvals_page),
+        Route::page(get(), "/runs", viewer, reading::runs_page),
+        Route::page(get(), "/runs/{digest}", viewer, reading::run_page),
+        Route::page(post(), "/runs/{digest}/cancel", Need::Role(Role::Operator), forms::cancel),
+        Route::page(get(), "/sops", viewer, reading::sops_page),
+        Route::page(get(), "/sops/{id}", viewer, reading::sop_page),
+        Route::page(get(), "/hosts", viewer, reading::hosts_page),
+        Route::page(post(), "/hosts/join-token", Need::Role(Role::Admin), forms::join_token),
+        Route::page(post(), "/hosts/{id}/revoke", Need::Role(Role::Admin), forms::revoke),
+        Route::page(get(), "/audit", viewer, reading::audit_page),
+        Route::page(get(), "/more", viewer, reading::more_page),
+        Route::page(get(), "/automation", viewer, reading::automation_page),
+        Route::page(post(), "/automation/stop", Need::Role(Role::Operator), forms::stop),
+        Route::page(post(), "/automation/resume", Need::Role(Role::Admin), forms::resume),
+    ];
+    #[cfg(debug_assertions)]
+    routes.push(Route::page(get(), "/dev/components", viewer, || async {
+        axum::response::Html(dev::components(&samples::ordinary()).into_string())
+    }));
+    routes.shrink_to_fit();
+    routes
 }
 
 /// Shows a person what went wrong.
 pub fn fault(fault: &Fault) -> Response {
-    fault.clone().into_response()
+    answer::plain_fault(fault)
 }

@@ -48,9 +48,11 @@ fn well(view: &Overview) -> Markup {
             li { (hosts(view)) }
             li {
                 (badge(Tone::Information, Glyph::Incident, "Last 24 h"))
-                span { (plural(view.opened, "incident")) " opened, " (view.closed) " closed" }
-                @if view.opened > 0 {
-                    (sparkline(&view.opened_by_hour, "incidents opened in each of the last 24 hours"))
+                span.with-spark {
+                    span { (plural(view.opened, "incident")) " opened, " (view.closed) " closed" }
+                    @if view.opened > 0 {
+                        (sparkline(&view.opened_by_hour, "incidents opened in each of the last 24 hours"))
+                    }
                 }
             }
             li { (runs(view)) }

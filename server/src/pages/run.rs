@@ -4,7 +4,7 @@
 use super::components::{digest, facts, folded, run_state, sentences};
 use super::frame::Frame;
 use super::glyph::Glyph;
-use super::when::{span, when};
+use super::when::{clock, span, when};
 use maud::{Markup, html};
 use sopwith_domain::people::Role;
 use sopwith_domain::run::{Effect, End, StepResult, UndoResult, What};
@@ -41,8 +41,9 @@ impl Stage {
     }
 
     /// Returns class, colour, drawing and word.
-    fn looks(self) -> (&'static str, &'static str, Glyph, &'static str) {
+    fn looks(self, ended: bool) -> (&'static str, &'static str, Glyph, &'static str) {
         match self {
+            Self::Todo if ended => ("todo", "paused", Glyph::Ring, "not reached"),
             Self::Todo => ("todo", "paused", Glyph::Ring, "to come"),
             Self::Running => ("now", "info", Glyph::Play, "running"),
             Self::Done => ("done", "ok", Glyph::Check, "done"),
@@ -59,20 +60,15 @@ pub fn content(frame: &Frame, run: &RunView) -> Markup {
     html! {
         (head(frame, run))
         (outcome(run))
-        section.prose.stack-s {
-            h2 { "Steps" }
-            (steps(run))
-        }
-        (cancel(frame, run))
-        section.stack-s {
-            h2 { "Records" }
-            ul.rows { @for record in &run.records {
-                li { div.row.plain {
-                    span.text { (record.sentence) }
-                    span.state {}
-                    span.at { (when(&record.at, frame.now)) }
-                } }
-            } }
+        div.halves {
+            div.stack {
+                section.stack-s { h2 { "Steps" } (steps(run)) }
+                (cancel(frame, run))
+            }
+            section.stack-s {
+                h2 { "Records of " (run.host) }
+                ol.records { @for record in &run.records { li { (clock(&record.at)) span { (record.sentence) } } } }
+            }
         }
     }
 }
@@ -148,7 +144,7 @@ fn steps(run: &RunView) -> Markup {
     html! {
         ol.steps {
             @for (index, step) in run.steps.iter().enumerate() {
-                @let (class, tone, glyph, word) = Stage::of(run, index).looks();
+                @let (class, tone, glyph, word) = Stage::of(run, index).looks(run.end.is_some());
                 li class=(class) {
                     @if class != "todo" { span class={ "mark " (tone) } { (glyph.svg()) } }
                     p.does { (step.sentence) }
@@ -178,7 +174,7 @@ fn closing(run: &RunView, title: &str, checks: &[String], passed: fn(&What) -> O
         Some(true) => Stage::Done,
         Some(false) => Stage::Failed,
     };
-    let (class, tone, glyph, word) = stage.looks();
+    let (class, tone, glyph, word) = stage.looks(run.end.is_some());
     html! {
         li class=(class) {
             @if stage != Stage::Todo { span class={ "mark " (tone) } { (glyph.svg()) } }
@@ -219,7 +215,7 @@ fn cancel(frame: &Frame, run: &RunView) -> Markup {
         @if let Some(by) = &run.cancel_requested {
             @if run.end.is_none() { p.prose { strong { (by) } " asked to cancel. The host stops before its next step and puts back what was done." } }
         } @else if under_way {
-            section.card.prose {
+            section.card {
                 h2 { "Cancel" }
                 (facts(&[
                     ("Would stop", html! { (would_stop(run)) }),

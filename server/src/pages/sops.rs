@@ -173,23 +173,23 @@ fn bounds(parameter: &Parameter) -> String {
 }
 
 fn template(step: &StepTemplate) -> Markup {
-    html! {
-        li {
-            p.does { (step.name) }
-            (facts(&[
-                ("Only if", checks(&step.require)),
-                ("Do", wording::action(&step.action, &step.with)),
-                ("Expect", checks(&step.expect)),
-                ("Undo", html! {
-                    @match &step.irreversible_because {
-                        Some(because) => { strong.warn { "Cannot be undone. " } "Accepted because " (because) },
-                        None => (wording::undo(&step.action, &step.with)),
-                    }
-                }),
-                ("At most", html! { (span(step.timeout_ms)) }),
-            ]))
+    let undo = html! {
+        @match &step.irreversible_because {
+            Some(because) => { strong.warn { "Cannot be undone." } " Accepted because: " (because) },
+            None => (wording::undo(&step.action, &step.with)),
         }
+    };
+    let mut lines = Vec::new();
+    if !step.require.is_empty() {
+        lines.push(("Only if", checks(&step.require)));
     }
+    lines.push(("Do", wording::action(&step.action, &step.with)));
+    if !step.expect.is_empty() {
+        lines.push(("Expect", checks(&step.expect)));
+    }
+    lines.push(("Undo", undo));
+    lines.push(("At most", html! { (span(step.timeout_ms)) }));
+    html! { li { p.does { (step.name) } (facts(&lines)) } }
 }
 
 fn checks(checks: &[CheckTemplate]) -> Markup {

@@ -11,6 +11,18 @@ pub fn when(text: &str, now: Timestamp) -> Markup {
     }
 }
 
+/// Returns the time of day by itself, for lists of things that follow each other closely.
+pub fn clock(text: &str) -> Markup {
+    match text.parse::<Timestamp>() {
+        Ok(at) => {
+            let absolute = absolute(at);
+            let of_day = absolute.split(' ').nth(1).unwrap_or(&absolute).to_owned();
+            html! { time datetime=(text) title=(absolute) data-clock { (of_day) } }
+        }
+        Err(_) => html! { (text) },
+    }
+}
+
 /// Returns the time with its zone, to the second.
 pub fn absolute(at: Timestamp) -> String {
     let whole = Timestamp(at.0.div_euclid(SECOND_MS) * SECOND_MS).to_string();
@@ -67,5 +79,6 @@ mod tests {
     #[test]
     fn the_absolute_time_has_its_zone() {
         assert_eq!(absolute(Timestamp(1_767_225_600_123)), "2026-01-01 00:00:00 UTC");
+        assert!(clock("2026-01-01T03:12:09.5Z").into_string().contains(">03:12:09<"));
     }
 }

@@ -112,7 +112,11 @@ pub fn event_sentence(event: &Event) -> String {
             format!("items {from_seq} to {through_seq} of {host} are lost: {reason}")
         }
         Event::DeclarationsReported { host, declarations } => {
-            format!("{host} declares {} things", declarations.stated.len())
+            let (stated, broken) = (declarations.stated.len(), declarations.broken.len());
+            match broken {
+                0 => format!("{host} declares {stated} {}", if stated == 1 { "thing" } else { "things" }),
+                _ => format!("{host} has declarations that cannot be read"),
+            }
         }
         Event::IncidentOpened { incident, signal, priority, .. } => {
             format!("{incident} opened as {priority}: {}", title(signal))
