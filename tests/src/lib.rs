@@ -4,6 +4,7 @@
 //! Nothing here is part of the product, and the product never depends on it.
 
 pub mod bench;
+pub mod browser;
 pub mod faults;
 pub mod installation;
 pub mod lab;
