@@ -12,9 +12,7 @@ use sopwith_domain::run::{Record, What};
 use sopwith_domain::signal::Signal;
 use sopwith_domain::time::Timestamp;
 use sopwith_protocol::api::JoinToken;
-use sopwith_protocol::exchange::{
-    Batch, ExchangeRequest, ExchangeResponse, JoinRequest, JoinResponse, JournalHead,
-};
+use sopwith_protocol::exchange::{Batch, ExchangeRequest, ExchangeResponse, JoinRequest, JoinResponse};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
@@ -126,7 +124,7 @@ impl Agent {
             agent_version: "0.1.0".into(),
             items,
             records,
-            journal_head: JournalHead { seq: self.records, hash: Digest([0; 32]) },
+            journal_head: None,
             server_head: None,
             challenge: "ab".repeat(32),
             holding: vec![],
