@@ -8,6 +8,7 @@ use sopwith_agent::runner_protocol::{Client, Delivery, Request, Response, Status
 use sopwith_domain::order::Order;
 use sopwith_domain::run::{End, Record, What};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::World;
@@ -92,14 +93,22 @@ fn status(response: Response) -> Status {
 
 /// Files, and a program whose effect is counted outside: it adds a line, its undo adds another.
 fn playbook(world: &World, last: &str) -> String {
+    let program = |name: &str, script: &str| {
+        let path = world.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("write");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("chmod");
+        path.display().to_string()
+    };
+    let did = program("etc/did", "echo did >>\"$1\"");
+    let undid = program("etc/undid", "grep -q did \"$1\" && echo undid >>\"$1\"; exit 0");
     let counted = world.path("effects").display().to_string();
     let steps = format!(
         r#"
   - name: Count
     do: command
     with:
-      argv: [/bin/sh, -c, 'echo did >>"$0"', "{counted}"]
-      undo_argv: [/bin/sh, -c, 'grep -q did "$0" && echo undid >>"$0"; exit 0', "{counted}"]
+      argv: ["{did}", "{counted}"]
+      undo_argv: ["{undid}", "{counted}"]
       probe_argv: [/bin/grep, -q, did, "{counted}"]
       touches: ["path:{counted}"]
     timeout_s: 20
