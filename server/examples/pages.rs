@@ -11,6 +11,7 @@ fn main() -> std::io::Result<()> {
         ("empty", samples::World::new(), Role::Admin),
         ("ordinary", samples::ordinary(), Role::Admin),
         ("viewer", samples::ordinary(), Role::Viewer),
+        ("stopped", samples::stopped(), Role::Operator),
         ("overfull", samples::overfull(), Role::Approver),
     ];
     for (name, world, role) in worlds {

@@ -4,6 +4,7 @@
 use super::components::{Tone, badge, digest, facts, plan_state, risk_words, sentences};
 use super::frame::Frame;
 use super::glyph::Glyph;
+use super::overview::plural;
 use super::when::{span, when};
 use maud::{Markup, html};
 use sopwith_domain::approval::Vote;
@@ -118,7 +119,12 @@ pub fn background(candidates: &[Candidate], plan: Option<&PlanView>) -> Markup {
         div.folds {
             @if !others.is_empty() {
                 details #others open[plan.is_none()] {
-                    summary { "Why not " (super::overview::plural(others.len(), "other SOP")) }
+                    summary {
+                        @match plan {
+                            Some(_) => { "Why not " (plural(others.len(), "other SOP")) },
+                            None => { (plural(others.len(), "SOP")) " weighed" },
+                        }
+                    }
                     @for candidate in others {
                         div.candidate {
                             p { a href={ "/sops/" (candidate.playbook) } { (candidate.playbook) } span.muted { " version " (candidate.version) } }
@@ -194,6 +200,9 @@ pub fn form(frame: &Frame, plan: &PlanView, reason: &str) -> Markup {
         } @else {
             form.decide method="post" action={ "/incidents/" (plan.incident.0) "/decision" }
                 data-steps=(plan.steps.len()) data-host=(plan.host) data-title=(plan.title) data-plan=(plan.digest.short()) {
+                @if frame.automation.stopped {
+                    p.status { (badge(Tone::Paused, Glyph::Bars, "Automation is stopped")) " What you approve waits until it is resumed, or expires." }
+                }
                 input type="hidden" name="plan" value=(plan.digest);
                 label for=(field) { "Reason " span.muted { "(needed to deny)" } }
                 textarea id=(field) name="reason" rows="2" maxlength="1024" required { (reason) }

@@ -163,7 +163,7 @@ fn top(frame: &Frame) -> Markup {
 fn automation(frame: &Frame) -> Markup {
     let state = &frame.automation;
     html! {
-        a.automation href="/automation" {
+        a.automation.stopped[state.stopped] href="/automation" {
             @if state.stopped {
                 (badge(Tone::Paused, Glyph::Bars, "Automation stopped"))
                 span.why {
@@ -188,7 +188,7 @@ fn places(frame: &Frame) -> Markup {
                         (glyph.svg())
                         span { (word) }
                         @if place == Place::Approvals && frame.waiting > 0 {
-                            span.count { (frame.waiting) span.hidden { " waiting" } }
+                            span.count { @if frame.waiting > 99 { "99+" } @else { (frame.waiting) } span.hidden { " waiting" } }
                         }
                     }
                 }

@@ -354,6 +354,20 @@ fn rolled_back(world: &mut World) {
     world.passes(40 * MINUTE_MS);
 }
 
+/// Returns a world in which somebody stopped automation, and a plan was denied.
+pub fn stopped() -> World {
+    let mut world = ordinary();
+    let waiting =
+        world.state.incidents.values().find(|i| i.phase.name() == "awaiting_approval").map(|i| i.id);
+    if let Some(incident) = waiting {
+        world.votes(incident, "bob", Vote::Deny, "we are in the middle of a release");
+    }
+    let reason = "restarts make the database failover worse, see the bridge call".to_owned();
+    world.does(Command::Stop { by: person("alice"), reason });
+    world.passes(MINUTE_MS);
+    world
+}
+
 /// Returns a world with far more than fits a screen, and long names.
 pub fn overfull() -> World {
     let mut world = ordinary();

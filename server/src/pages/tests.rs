@@ -7,10 +7,11 @@ use sopwith_domain::people::Role;
 use std::collections::BTreeSet;
 
 fn pages() -> Vec<(String, String)> {
-    let worlds: [(&str, World, Role); 4] = [
+    let worlds: [(&str, World, Role); 5] = [
         ("empty", World::new(), Role::Admin),
         ("ordinary", samples::ordinary(), Role::Admin),
         ("viewer", samples::ordinary(), Role::Viewer),
+        ("stopped", samples::stopped(), Role::Operator),
         ("overfull", samples::overfull(), Role::Approver),
     ];
     let named = |(world, state, role): (&'static str, World, Role)| {

@@ -165,6 +165,9 @@ fn folded_notes(incident: &Incident) -> Vec<(Timestamp, TimelineEntry)> {
         let Some(summary) = note.text.strip_prefix(REPEAT) else {
             repeats = 0;
             let text = sentence(&note.text);
+            if told.last().is_some_and(|(_, last)| same_news(&last.text, &text)) {
+                told.pop();
+            }
             told.push((note.at, TimelineEntry { at: note.at.to_string(), by, text }));
             continue;
         };
@@ -180,4 +183,11 @@ fn folded_notes(incident: &Incident) -> Vec<(Timestamp, TimelineEntry)> {
         }
     }
     told
+}
+
+/// Says whether a plan became void for the very reason for which a person is then called.
+fn same_news(void: &str, called: &str) -> bool {
+    called
+        .strip_prefix("Needs a person: ")
+        .is_some_and(|reason| void.starts_with("Plan ") && void.ends_with(&format!(" is void: {reason}")))
 }

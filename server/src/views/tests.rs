@@ -172,3 +172,14 @@ fn every_event_of_the_sample_journal_has_a_sentence() {
         assert!(!sentence.trim().is_empty(), "{:?}", recorded.event);
     }
 }
+
+#[test]
+fn one_piece_of_news_is_told_once() {
+    let (mut world, id) = waiting();
+    world.votes(id, "bob", Vote::Deny, "not now");
+    let texts: Vec<String> =
+        timeline(&world.state, incident(&world, id)).into_iter().map(|entry| entry.text).collect();
+    let about: Vec<&String> = texts.iter().filter(|text| text.contains("not now")).collect();
+    assert_eq!(about.len(), 2, "the denial and the call of a person: {texts:?}");
+    assert!(about[1].starts_with("Needs a person: denied by bob"), "{texts:?}");
+}
