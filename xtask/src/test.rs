@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use crate::cargo::{cargo, on_path, root, succeed};
 use crate::{debian, licences};
 
+/// Lets tests end a process at its n-th write; without the variable that says where, the hooks do nothing.
+const HOOKS: [&str; 2] = ["--features", "sopwith-agent/test-hooks,sopwith-server/test-hooks"];
+
 struct Step {
     name: &'static str,
     about: &'static str,
@@ -110,7 +113,7 @@ fn dependencies() -> Result<(), String> {
 fn tests() -> Result<(), String> {
     let crates =
         ["test", "--workspace", "--exclude", "sopwith-tests", "--locked", "--quiet", "--no-fail-fast"];
-    let of_crates = succeed(&mut with_tools(cargo(&crates)));
+    let of_crates = succeed(with_tools(cargo(&crates)).args(HOOKS));
     let of_house =
         run_tests(|name| !name.starts_with("lab_") && !name.starts_with("browser_"), &["--lib", "--bins"]);
     of_crates.and(of_house)
@@ -136,11 +139,10 @@ fn browser() -> Result<(), String> {
     run_tests(|name| name.starts_with("browser_"), &[])
 }
 
-/// The end-to-end tests start the real binaries, which cargo does not build for another package's tests. The hooks
-/// let a test end a process at its n-th write; without their variable they do nothing.
+/// The end-to-end tests start the real binaries, which cargo does not build for another package's tests.
 fn build_binaries() -> Result<(), String> {
     let mut build = cargo(&["build", "--locked", "--quiet"]);
-    build.args(["--features", "sopwith-agent/test-hooks,sopwith-server/test-hooks"]);
+    build.args(HOOKS);
     for package in ["sopwith-agent", "sopwith-server", "sopwith-cli"] {
         build.args(["--package", package]);
     }

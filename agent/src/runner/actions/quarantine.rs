@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 /// Room that a copy must leave on quarantine's file system, in bytes, or a tenth of it if that is less. On the
 /// very file system that is being relieved, it is the greater of the two: a copy there would undo the relief.
 const ROOM_BYTES: u64 = 64 * 1024 * 1024;
+/// Up to so many bytes a copy is too small to undo any relief.
+const SMALL_BYTES: u64 = 1024 * 1024;
 /// Inodes that must stay free.
 const ROOM_INODES: u64 = 64;
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -87,7 +89,8 @@ impl Quarantine {
         let room = fstatvfs(&root).map_err(failed)?;
         let same = fstat(&root).map_err(failed)?.st_dev == fstat(of).map_err(failed)?.st_dev;
         let (total, free) = (room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize);
-        let reserve = if same { ROOM_BYTES.max(total / 10) } else { ROOM_BYTES.min(total / 10) };
+        let relief = same && bytes > SMALL_BYTES;
+        let reserve = if relief { ROOM_BYTES.max(total / 10) } else { ROOM_BYTES.min(total / 10) };
         let inodes = room.f_files == 0 || room.f_favail > ROOM_INODES;
         Ok(inodes && free.saturating_sub(bytes) >= reserve)
     }
