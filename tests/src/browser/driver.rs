@@ -192,7 +192,9 @@ impl Browser {
         let entries = self.send("read the browser's log", "/se/log", &json!({"type": "browser"}))?;
         let grave = |entry: &&Value| matches!(entry["level"].as_str(), Some("SEVERE" | "WARNING"));
         let text = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
-        Ok(entries.as_array().into_iter().flatten().filter(grave).map(text).collect())
+        // The browser's own start page complains of itself.
+        let ours = |text: &String| !text.starts_with("chrome://");
+        Ok(entries.as_array().into_iter().flatten().filter(grave).map(text).filter(ours).collect())
     }
 
     fn devtools(&self, command: &str, parameters: Value) -> Result<(), BrowserError> {
