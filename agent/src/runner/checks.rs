@@ -35,13 +35,24 @@ pub fn wait(bench: &mut Workbench, settings: &Settings, checks: &[Check], within
     loop {
         let outcome = ask_all(bench, settings, checks);
         let left_ms = within_ms - (clock::boot_ms() - began_ms);
-        if outcome.passed || left_ms <= 0 {
+        if outcome.passed || left_ms <= 0 || hopeless(bench, checks) {
             return outcome;
         }
         let left_ms = u64::try_from(left_ms).unwrap_or(0);
         std::thread::sleep(Duration::from_millis(pause_ms.min(left_ms)));
         pause_ms = (pause_ms * 2).min(POLL_MS_MAX);
     }
+}
+
+/// Says whether a unit that is to be active has failed for good: systemd will not start it again by itself.
+fn hopeless(bench: &mut Workbench, checks: &[Check]) -> bool {
+    checks.iter().any(|check| match check {
+        Check::UnitActive { unit } => bench
+            .systemd
+            .state(unit)
+            .is_ok_and(|state| state.active_state == "failed" && state.restart == "no" && state.job == 0),
+        _ => false,
+    })
 }
 
 fn ask_all(bench: &mut Workbench, settings: &Settings, checks: &[Check]) -> CheckOutcome {
@@ -101,6 +112,7 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
             let fs = statvfs(path.as_str()).map_err(|e| e.to_string())?;
             below(fs.f_files.saturating_sub(fs.f_ffree), fs.f_files, *used_percent)
         }
+        Check::FilesystemAllBelow { used_percent } => all_below(*used_percent),
         Check::PidfileStale { path, unit } => pidfile_stale(&mut bench.systemd, path, unit),
         Check::ProcessGone { process } => holds(!processes::lives(*process), "it lives"),
         Check::ProcessPresent { process } => holds(processes::lives(*process), "it is gone"),
@@ -149,6 +161,45 @@ fn below(used: u64, total: u64, percent: i64) -> Seen {
     let limit = u128::try_from(percent).unwrap_or(0);
     let seen = if total == 0 { 0 } else { u128::from(used) * 100 / u128::from(total) };
     holds(u128::from(used) * 100 < limit * u128::from(total) || total == 0, format!("it is {seen} %"))
+}
+
+/// Kinds of file systems that hold nothing that could fill up, hold it elsewhere, or would be mounted by asking.
+const NOWHERE: [&str; 18] = [
+    "9p",
+    "afs",
+    "autofs",
+    "ceph",
+    "cgroup2",
+    "cifs",
+    "devtmpfs",
+    "glusterfs",
+    "iso9660",
+    "lustre",
+    "nfs",
+    "nfs4",
+    "overlay",
+    "proc",
+    "ramfs",
+    "smb3",
+    "squashfs",
+    "sysfs",
+];
+
+fn all_below(used_percent: i64) -> Seen {
+    let mounts =
+        procfs::process::Process::myself().and_then(|me| me.mountinfo()).map_err(|e| e.to_string())?;
+    for mount in &mounts.0 {
+        let kind = mount.fs_type.as_str();
+        if mount.super_options.contains_key("ro") || NOWHERE.contains(&kind) || kind.starts_with("fuse") {
+            continue;
+        }
+        // What cannot be asked (gone, or of another user's session) is no full disk.
+        let Ok(fs) = statvfs(&mount.mount_point) else { continue };
+        let used = fs.f_blocks.saturating_sub(fs.f_bfree);
+        below(used, used + fs.f_bavail, used_percent)
+            .map_err(|seen| format!("{}: {seen}", mount.mount_point.display()))?;
+    }
+    Ok(())
 }
 
 fn pidfile_stale(systemd: &mut Systemd, path: &AbsPath, unit: &UnitName) -> Seen {

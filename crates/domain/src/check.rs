@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// The names of all checks.
-pub const CHECKS: [&str; 19] = [
+pub const CHECKS: [&str; 20] = [
     "unit.active",
     "unit.not-active",
     "http.ok",
@@ -17,6 +17,7 @@ pub const CHECKS: [&str; 19] = [
     "file.mode-is",
     "filesystem.below",
     "filesystem.inodes-below",
+    "filesystem.all-below",
     "pidfile.stale",
     "process.gone",
     "process.present",
@@ -57,6 +58,9 @@ pub enum Check {
     FilesystemBelow { path: AbsPath, used_percent: i64 },
     #[serde(rename = "filesystem.inodes-below")]
     FilesystemInodesBelow { path: AbsPath, used_percent: i64 },
+    /// Every local file system that can be written is used below the limit: a restart mends no full disk.
+    #[serde(rename = "filesystem.all-below")]
+    FilesystemAllBelow { used_percent: i64 },
     /// The file holds a process number, and no process with that number was started by this unit.
     #[serde(rename = "pidfile.stale")]
     PidfileStale { path: AbsPath, unit: UnitName },
@@ -95,6 +99,7 @@ impl Check {
             Self::FileModeIs { .. } => "file.mode-is",
             Self::FilesystemBelow { .. } => "filesystem.below",
             Self::FilesystemInodesBelow { .. } => "filesystem.inodes-below",
+            Self::FilesystemAllBelow { .. } => "filesystem.all-below",
             Self::PidfileStale { .. } => "pidfile.stale",
             Self::ProcessGone { .. } => "process.gone",
             Self::ProcessPresent { .. } => "process.present",
@@ -109,7 +114,9 @@ impl Check {
     /// Returns what is wrong with the arguments beyond their types, or nothing.
     pub fn fault(&self) -> Option<String> {
         match self {
-            Self::FilesystemBelow { used_percent, .. } | Self::FilesystemInodesBelow { used_percent, .. }
+            Self::FilesystemBelow { used_percent, .. }
+            | Self::FilesystemInodesBelow { used_percent, .. }
+            | Self::FilesystemAllBelow { used_percent }
                 if !(1..=100).contains(used_percent) =>
             {
                 Some(format!("used_percent is {used_percent}, must be 1 to 100"))
@@ -144,6 +151,9 @@ impl Check {
             }
             Self::FilesystemInodesBelow { path, used_percent } => {
                 format!("the inodes of {path}'s file system are used below {used_percent} %")
+            }
+            Self::FilesystemAllBelow { used_percent } => {
+                format!("every file system of the host is used below {used_percent} %")
             }
             Self::PidfileStale { path, unit } => format!("{path} names no living process of {unit}"),
             Self::ProcessGone { process } => format!("process {} is gone", process.pid),

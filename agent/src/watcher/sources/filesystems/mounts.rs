@@ -112,7 +112,8 @@ impl Seen {
             point: mount.mount_point.to_string_lossy().into_owned(),
             kind: mount.fs_type.clone(),
             device: mount.majmin.clone(),
-            read_only: mount.mount_options.contains_key("ro") || mount.super_options.contains_key("ro"),
+            // Of the file system, not of the mount: the sandbox of our own unit shows every mount read-only.
+            read_only: mount.super_options.contains_key("ro"),
         }
     }
 }
