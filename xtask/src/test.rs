@@ -115,7 +115,7 @@ fn tests() -> Result<(), String> {
         ["test", "--workspace", "--exclude", "sopwith-tests", "--locked", "--quiet", "--no-fail-fast"];
     let of_crates = succeed(with_tools(cargo(&crates)).args(HOOKS));
     let of_house =
-        run_tests(|name| !name.starts_with("lab_") && !name.starts_with("browser_"), &["--lib", "--bins"]);
+        run_tests(|name| !name.starts_with("lab_") && !name.starts_with("browser"), &["--lib", "--bins"]);
     of_crates.and(of_house)
 }
 
@@ -136,7 +136,7 @@ fn lab() -> Result<(), String> {
 
 fn browser() -> Result<(), String> {
     build_binaries()?;
-    run_tests(|name| name.starts_with("browser_"), &[])
+    run_tests(|name| name.starts_with("browser"), &[])
 }
 
 /// The end-to-end tests start the real binaries, which cargo does not build for another package's tests.
