@@ -11,6 +11,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// Most looks at a time.
 const LOOKS_MAX: usize = 4;
+/// Pause before a look: a repair that needs no person has the processor first, and a journal forgets nothing.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Longest time of one look.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(3);
 /// Most output that is read of one program, in bytes.
@@ -34,6 +36,7 @@ impl Evidencer {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return false };
         let to = self.to.clone();
         tokio::spawn(async move {
+            tokio::time::sleep(LOOK_PAUSE).await;
             let found = match &look {
                 Look::Journal(unit) => journal(unit).await,
             };

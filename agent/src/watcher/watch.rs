@@ -309,6 +309,8 @@ impl Watcher {
             facts: Arc::clone(&self.shared.facts),
             state: Arc::clone(&self.shared.uplink),
             records_through: Arc::new(AtomicU64::new(u64::MAX)),
+            asked: Arc::default(),
+            leased: Arc::default(),
         })
     }
 

@@ -41,6 +41,8 @@ struct Asked {
     acked: u64,
     epoch: Epoch,
     runner: Option<Status>,
+    /// Number of the request; of two leases that of the later request counts.
+    number: u64,
 }
 
 impl Uplink {
@@ -51,6 +53,7 @@ impl Uplink {
     }
 
     async fn request(&self, kind: Kind) -> Result<(ExchangeRequest, Asked), ExchangeError> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
         let runner = match self.runner.ask(Request::Status { challenge: true }).await {
             Ok(Response::Status(status) | Response::Records { status, .. }) => Some(status),
             Ok(Response::Refused { .. }) | Err(_) => None,
@@ -83,7 +86,7 @@ impl Uplink {
             metrics_address: self.metrics_address.clone(),
             facts: self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
-        Ok((request, Asked { acked, epoch, runner }))
+        Ok((request, Asked { acked, epoch, runner, number }))
     }
 
     /// Returns the life of the host that counts, and begins it in the spool where it is new.
@@ -145,8 +148,10 @@ impl Uplink {
     async fn take(&self, answer: ExchangeResponse, asked: &Asked) -> Result<(), ExchangeError> {
         let begin_epoch = answer.begin_epoch.as_ref().map(|b| b.reason.clone());
         if asked.runner.is_some() {
+            // An exchange that was held open comes back with an older lease than one that was not.
+            let newest = self.leased.fetch_max(asked.number, Ordering::Relaxed) <= asked.number;
             let delivery = Delivery {
-                lease: begin_epoch.is_none().then_some(answer.lease),
+                lease: (newest && begin_epoch.is_none()).then_some(answer.lease),
                 orders: answer.orders,
                 cancels: answer.cancels,
                 begin_epoch: answer.begin_epoch,

@@ -60,6 +60,9 @@ pub struct Uplink {
     pub state: Arc<Mutex<UplinkState>>,
     /// Run records that the server has, as it said last; `u64::MAX` before it said anything.
     pub records_through: Arc<AtomicU64>,
+    /// Requests made, and the newest of them whose lease the runner has.
+    pub asked: Arc<AtomicU64>,
+    pub leased: Arc<AtomicU64>,
 }
 
 /// Which of the two exchanges.
@@ -224,3 +227,6 @@ pub async fn follow_runner(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
