@@ -2,12 +2,14 @@
 //! length and that many bytes of JSON, one request and one response at a time, any number on one connection.
 //! Types, framing and a blocking client; nothing here decides anything.
 
+use crate::runner::Ending;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::order::SignedText;
 use sopwith_domain::run::Record;
 use sopwith_domain::signal::Subject;
+use sopwith_domain::value::Word;
 use sopwith_protocol::exchange::{BeginEpoch, JournalHead};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -39,6 +41,8 @@ pub enum Request {
     Wait { after_seq: u64, timeout_ms: u64 },
     /// The server has made the records durable up to here.
     Acked { through: u64 },
+    /// Has one of the administrator's own checks asked, by its name in the runner's own configuration. Many need root.
+    Check { name: Word },
 }
 
 /// The server's words, each still under its signature.
@@ -66,6 +70,11 @@ pub enum Response {
         first_seq: u64,
         records: Vec<Record>,
         status: Status,
+    },
+    /// How the check's program ended.
+    Checked {
+        ending: Ending,
+        output: String,
     },
     /// The request was not understood or may not be made; nothing was done.
     Refused {
@@ -159,6 +168,15 @@ impl Client {
         stream.set_read_timeout(Some(Duration::from_millis(WAIT_MS_MAX + 10_000)))?;
         stream.set_write_timeout(Some(Duration::from_secs(10)))?;
         Ok(Self(stream))
+    }
+
+    /// Waits longer than usual for each answer.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn patient(self, longest: Duration) -> io::Result<Self> {
+        self.0.set_read_timeout(Some(longest))?;
+        Ok(self)
     }
 
     /// Asks one thing and waits for its answer. After an error the connection is of no use any more.

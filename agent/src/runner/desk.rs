@@ -184,6 +184,12 @@ impl Desk {
         std::mem::take(&mut state.inbox)
     }
 
+    /// Says that a record is durable, though what follows from it may go on for long.
+    pub fn recorded(&self, head: JournalHead) {
+        self.lock().published.head = head;
+        self.went_out.notify_all();
+    }
+
     /// Says how things stand at the acting thread.
     pub fn publish(&self, published: Published) {
         let mut state = self.lock();

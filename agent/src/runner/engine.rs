@@ -2,7 +2,7 @@
 //! wait or soak; two whose plans collide never overlap, the later order waits unaccepted.
 
 use super::admission::{self, Sealed};
-use super::desk::{Inbox, Published};
+use super::desk::{Desk, Inbox, Published};
 use super::host::RealHost;
 use super::journal::{Fate, OpenFailed, RunJournal};
 use super::{clock, quarantine_expiry};
@@ -14,6 +14,7 @@ use sopwith_domain::run::{End, Executor, LogDown, Progress, Record, RunLog, What
 use sopwith_domain::warrant::{Refusal, Warrant};
 use sopwith_protocol::exchange::BeginEpoch;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most orders that wait for another run or for a lease; more are left to the server, who sends them again.
@@ -32,6 +33,20 @@ struct Active {
     executor: Executor,
     /// Boot clock at which it goes on.
     wake_ms: i64,
+}
+
+/// The journal, each of whose records is told at once: a step may take an hour, and that it began is news.
+struct Told<'a> {
+    journal: &'a mut RunJournal,
+    desk: &'a Desk,
+}
+
+impl RunLog for Told<'_> {
+    fn append(&mut self, record: &Record) -> Result<(), LogDown> {
+        self.journal.append(record)?;
+        self.desk.recorded(self.journal.head());
+        Ok(())
+    }
 }
 
 /// The runner's state.
@@ -200,6 +215,7 @@ impl Engine {
         let (run, at) = (warrant.plan().digest(), clock::wall());
         let record = Record { run, at, what: What::Accepted { order: Box::new(order.clone()) } };
         self.journal.append(&record)?;
+        self.host.gate.desk.recorded(self.journal.head());
         if matches!(order.approval.basis, Basis::Standing { .. }) {
             self.host.gate.budget.took(&order, warrant.plan(), at, Some(clock::boot_ms()));
         }
@@ -231,7 +247,9 @@ impl Engine {
         let plan = run.executor.warrant().plan();
         let (name, doing) = (plan.digest().short(), next(plan, run.executor.records()));
         tracing::debug!("run {name}: {doing:?}");
-        match run.executor.advance(&mut self.journal, &mut self.host)? {
+        let desk = Arc::clone(&self.host.gate.desk);
+        let mut told = Told { journal: &mut self.journal, desk: &desk };
+        match run.executor.advance(&mut told, &mut self.host)? {
             Progress::Moved => run.wake_ms = 0,
             Progress::Wait { ms } => run.wake_ms = clock::boot_ms() + ms,
             Progress::Ended(end) => {

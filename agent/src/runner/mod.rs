@@ -93,15 +93,16 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
     limitations.iter().for_each(|text| tracing::warn!("{text}"));
     let gate =
         Gate { settings: Arc::clone(&settings), desk: Arc::clone(&desk), epoch, budget: Budget::default() };
+    let programs = Programs { supervisor: settings.program.clone() };
     let bench = Workbench {
         quarantine: Quarantine::new(settings.quarantine()),
         systemd,
-        programs: Programs { supervisor: settings.program.clone() },
+        programs: programs.clone(),
         processes: settings.processes.clone(),
     };
     let mut engine = Engine::resume(journal, runs, RealHost { gate, bench }).map_err(|e| e.to_string())?;
     let listener = socket::bind(&settings).map_err(|e| format!("failed to open the runner's socket: {e}"))?;
-    socket::serve(listener, Arc::new(socket::Door { settings, desk, limitations }));
+    socket::serve(listener, Arc::new(socket::Door { settings, desk, limitations, programs }));
     tracing::info!("the runner is ready");
     if let Err(e) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("failed to tell the service manager that the runner is ready: {e}");

@@ -6,7 +6,7 @@ use super::desk::Desk;
 use super::gate::Gate;
 use super::journal::Reader;
 use super::settings::Settings;
-use crate::runner::actions::accounts;
+use crate::runner::actions::{Programs, accounts};
 use crate::runner_protocol::{Request, Response, SOCKET_NAME, WAIT_MS_MAX, read_frame, write_frame};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
@@ -33,6 +33,7 @@ pub struct Door {
     pub settings: Arc<Settings>,
     pub desk: Arc<Desk>,
     pub limitations: Vec<String>,
+    pub programs: Programs,
 }
 
 /// Binds the socket, with permissions for the watcher's group only.
@@ -136,6 +137,13 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
             door.desk.acked(through);
             door.status(Vec::new())
         }
+        Request::Check { name } => match door.settings.checks.get(&name) {
+            None => Response::Refused { reason: format!("this host's configuration has no check {name}") },
+            Some(check) => match door.programs.run(&check.argv, check.timeout_ms, None) {
+                Ok(report) => Response::Checked { ending: report.ending, output: report.output },
+                Err(reason) => Response::Refused { reason },
+            },
+        },
     }
 }
 

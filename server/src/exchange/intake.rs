@@ -140,7 +140,8 @@ pub async fn standing(app: &App, request: &ExchangeRequest) -> Result<Standing, 
     Ok(Standing::Sound { remember: memory.head != Some(here) })
 }
 
-/// Takes over items, then run records. Returns whether there were any.
+/// Takes over run records, then items. Returns whether there were any. A host says again what still holds as soon as
+/// a run has ended; taken before the run's end, that would count as said during it and be waited for once more.
 pub async fn take(app: &App, request: &ExchangeRequest, remember: bool) -> Result<bool, Fault> {
     let commands = commands(app, request);
     let took = !request.items.items.is_empty() || !request.records.items.is_empty();
@@ -178,6 +179,9 @@ fn commands(app: &App, request: &ExchangeRequest) -> Vec<Command> {
             commands.push(Command::HearAgain { host: host.clone() });
         }
     }
+    commands.extend((request.records.first_seq..).zip(&request.records.items).map(|(seq, record)| {
+        Command::ReportRun { host: host.clone(), epoch, seq, record: Box::new(record.clone()) }
+    }));
     commands.extend(
         (request.items.first_seq..).zip(&request.items.items).map(|(seq, item)| Command::Observe {
             host: host.clone(),
@@ -186,9 +190,6 @@ fn commands(app: &App, request: &ExchangeRequest) -> Vec<Command> {
             item: bounded(seq, item),
         }),
     );
-    commands.extend((request.records.first_seq..).zip(&request.records.items).map(|(seq, record)| {
-        Command::ReportRun { host: host.clone(), epoch, seq, record: Box::new(record.clone()) }
-    }));
     commands
 }
 

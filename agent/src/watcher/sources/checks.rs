@@ -1,18 +1,25 @@
 //! The administrator's own checks: programs that exit with 0 while all is well, run at intervals, at once when their
-//! files change, and when asked for. Each is bounded in time and output, and at most a few run at a time.
+//! files change, and when asked for. Each is bounded in time and output, and at most a few run at a time. The runner
+//! starts them, as root: `nginx -t` and its like read keys and open logs, and would fail for the wrong reason here.
 
 use super::{Context, Source, SourceFailed, Work};
 use crate::config::{Check, Config};
+use crate::runner::Ending;
+use crate::runner_protocol::{Client, Request, Response};
 use crate::watcher::files;
 use crate::watcher::metrics::Metrics;
-use crate::watcher::process::{self, Done, Ended};
+#[cfg(test)]
+use crate::watcher::process;
+use crate::watcher::process::{Done, Ended};
 use crate::watcher::report::{Fault, Report, SourceState, Tolerance};
 use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::wake::Wake;
 use sopwith_domain::signal::Subject;
-use sopwith_domain::value::Value;
+use sopwith_domain::value::{Value, Word};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,19 +27,84 @@ use tokio_util::sync::CancellationToken;
 /// Most checks that run at a time.
 const RUNNING_MAX: usize = 4;
 /// Most output of a check that is kept, in bytes.
+#[cfg(test)]
 const OUTPUT_BYTES_MAX: usize = 16 * 1024;
+/// How often and how long a runner that is away is waited for.
+const TRIES_MAX: u32 = 10;
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How much longer than its time a check may take until the runner has answered.
+const ANSWER_MARGIN: Duration = Duration::from_secs(30);
 /// Most outcomes that wait to be reported.
 const OUTCOMES_MAX: usize = 64;
 
 pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
     let (checks, metrics, afresh) = (config.checks.clone(), context.metrics.clone(), context.afresh.clone());
-    (!checks.is_empty()).then(|| Box::new(Checks { checks, metrics, afresh }) as Box<dyn Source>)
+    let by = By::Runner(config.runtime_dir.path().into());
+    (!checks.is_empty()).then(|| Box::new(Checks { checks, metrics, afresh, by }) as Box<dyn Source>)
 }
 
 struct Checks {
     checks: Vec<Check>,
     metrics: Metrics,
     afresh: Afresh,
+    by: By,
+}
+
+/// Who starts the programs.
+#[derive(Clone, Debug)]
+enum By {
+    /// The runner whose socket lies in this folder.
+    Runner(PathBuf),
+    #[cfg(test)]
+    Us,
+}
+
+impl By {
+    async fn run(&self, check: &Check) -> Result<Done, String> {
+        match self {
+            #[cfg(test)]
+            Self::Us => {
+                let argv: Vec<String> = check.argv.iter().map(|argument| (**argument).clone()).collect();
+                let done = process::run(&argv, check.timeout.0, OUTPUT_BYTES_MAX).await;
+                done.map_err(|e| format!("failed to start {}: {e}", argv.first().map_or("", String::as_str)))
+            }
+            Self::Runner(folder) => {
+                let (folder, name, timeout) = (folder.clone(), (*check.name).clone(), check.timeout.0);
+                let asked = tokio::task::spawn_blocking(move || ask(&folder, &name, timeout));
+                asked.await.map_err(|e| e.to_string())?
+            }
+        }
+    }
+}
+
+/// Has the runner run a check. One that is just being started again is waited for.
+fn ask(folder: &Path, name: &Word, timeout: Duration) -> Result<Done, String> {
+    let failed = |e: std::io::Error| format!("failed to have the runner run check {name}: {e}");
+    let mut tries = 0;
+    let client = loop {
+        match Client::connect(folder) {
+            Ok(client) => break client,
+            Err(e) if tries == TRIES_MAX => return Err(failed(e)),
+            Err(_) => tries += 1,
+        }
+        std::thread::sleep(RETRY_PAUSE);
+    };
+    let mut client = client.patient(timeout + ANSWER_MARGIN).map_err(failed)?;
+    match client.ask(&Request::Check { name: name.clone() }).map_err(failed)? {
+        Response::Checked { ending, output } => {
+            let ended = match ending {
+                Ending::Exited(code) => Ended::Exited(code),
+                Ending::Signalled(signal) => Ended::Signalled(signal),
+                Ending::TimedOut => Ended::TimedOut,
+                Ending::NotStarted(reason) => {
+                    return Err(format!("check {name} cannot be started: {reason}"));
+                }
+            };
+            Ok(Done { ended, output: output.into_bytes(), cut: 0 })
+        }
+        Response::Refused { reason } => Err(format!("the runner does not run check {name}: {reason}")),
+        _ => Err(format!("the runner answered something else when asked to run check {name}")),
+    }
 }
 
 /// What came of one run.
@@ -51,7 +123,7 @@ impl Source for Checks {
             let mut looking = JoinSet::new();
             for check in self.checks.iter().cloned() {
                 let (to, permits) = (to.clone(), Arc::clone(&permits));
-                let one = One { check, metrics: self.metrics.clone(), permits, to };
+                let one = One { check, metrics: self.metrics.clone(), permits, to, by: self.by.clone() };
                 looking.spawn(stop.clone().run_until_cancelled_owned(one.follow(self.afresh.clone())));
             }
             drop(to);
@@ -100,6 +172,7 @@ struct One {
     metrics: Metrics,
     permits: Arc<Semaphore>,
     to: mpsc::Sender<Outcome>,
+    by: By,
 }
 
 impl One {
@@ -124,17 +197,16 @@ impl One {
     }
 
     async fn look(&self) -> Result<Report, String> {
-        let argv: Vec<String> = self.check.argv.iter().map(|argument| (**argument).clone()).collect();
         // The semaphore is never closed.
         let permit = self.permits.acquire().await.map_err(|e| e.to_string())?;
-        let done = process::run(&argv, self.check.timeout.0, OUTPUT_BYTES_MAX).await;
+        let done = self.by.run(&self.check).await;
         drop(permit);
         let name = self.check.name.as_str();
         let count = |result: &str| self.metrics.check_runs.with_label_values(&[name, result]).inc();
         match done {
             Err(e) => {
                 count("not-started");
-                Err(format!("failed to start {}: {e}", argv.first().map_or("", String::as_str)))
+                Err(e)
             }
             Ok(Done { ended: Ended::Exited(0), .. }) => {
                 count("ok");
@@ -191,7 +263,6 @@ fn fault(check: &Check, done: &Done) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn check(script: &str, more: &str) -> Check {
         let text = format!(
@@ -203,7 +274,7 @@ mod tests {
     async fn look(check: Check) -> Result<Report, String> {
         let (to, _outcomes) = mpsc::channel(1);
         let permits = Arc::new(Semaphore::new(1));
-        One { check, metrics: Metrics::new(), permits, to }.look().await
+        One { check, metrics: Metrics::new(), permits, to, by: By::Us }.look().await
     }
 
     #[tokio::test]

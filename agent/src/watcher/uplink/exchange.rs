@@ -56,7 +56,7 @@ impl Uplink {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
         let runner = match self.runner.ask(Request::Status { challenge: true }).await {
             Ok(Response::Status(status) | Response::Records { status, .. }) => Some(status),
-            Ok(Response::Refused { .. }) | Err(_) => None,
+            Ok(Response::Refused { .. } | Response::Checked { .. }) | Err(_) => None,
         };
         let epoch = self.epoch(runner.as_ref()).await?;
         let records = match (&runner, kind) {
@@ -163,6 +163,7 @@ impl Uplink {
                     }
                 }
                 Ok(Response::Refused { reason }) => tracing::warn!("the runner refused: {reason}"),
+                Ok(Response::Checked { .. }) => {}
                 Err(e) => tracing::warn!("failed to hand the server's answer to the runner: {e}"),
             }
         }

@@ -43,7 +43,8 @@ const NOT_WATCHED: [&str; 31] = [
 const REMOTE: [&str; 12] =
     ["9p", "afs", "ceph", "cifs", "coda", "gfs2", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3"];
 /// Folders below which mounts come and go with sessions and containers.
-const PASSING: [&str; 6] = ["/proc", "/sys", "/dev", "/run/user", "/run/credentials", "/var/lib/docker"];
+const PASSING: [&str; 7] =
+    ["/proc", "/sys", "/dev", "/run/user", "/run/credentials", "/run/host", "/var/lib/docker"];
 
 /// How full a file system is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
