@@ -98,7 +98,8 @@ fn converse(stream: &UnixStream, door: &Door) -> io::Result<()> {
         // An idle connection may stay; a frame that has begun must come.
         stream.set_read_timeout(None)?;
         let mut first = [0; 1];
-        if rustix::net::recv(stream, &mut first[..], rustix::net::RecvFlags::PEEK)?.0 == 0 {
+        let peek = || rustix::net::recv(stream, &mut first[..], rustix::net::RecvFlags::PEEK);
+        if rustix::io::retry_on_intr(peek)?.0 == 0 {
             return Ok(());
         }
         stream.set_read_timeout(Some(FRAME_TIMEOUT))?;
