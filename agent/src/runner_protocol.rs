@@ -122,14 +122,7 @@ pub struct ActiveRun {
 /// The connection broke, the frame is longer than [`FRAME_BYTES_MAX`] or is not what was expected.
 pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
     let mut length = [0; 4];
-    // A stopped process that goes on finds its read interrupted where that has a timeout.
-    let first = loop {
-        match from.read(&mut length[..1]) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            first => break first?,
-        }
-    };
-    match first {
+    match from.read(&mut length[..1])? {
         0 => return Ok(None),
         _ => from.read_exact(&mut length[1..])?,
     }

@@ -47,9 +47,9 @@ pub struct Tick {
 }
 
 impl LedgerClock {
-    /// Starts no earlier than the last recorded event.
-    pub fn starting(reading: Reading, last_event: Timestamp) -> Self {
-        let wall = reading.wall.max(last_event);
+    /// Starts at the time at which the ledger goes on, or at the wall clock's if that is later.
+    pub fn starting(reading: Reading, goes_on: Timestamp) -> Self {
+        let wall = reading.wall.max(goes_on);
         Self { anchor: Reading { wall, boot_ms: reading.boot_ms }, last: wall, leaping: false }
     }
 
@@ -60,10 +60,11 @@ impl LedgerClock {
         let leapt = difference.abs() > STEP_MS_MAX;
         let leapt_ms = (leapt && !self.leaping).then_some(difference);
         self.leaping = leapt;
-        if !leapt {
+        // Small corrections are followed forward only: time that stood still would let approvals live longer.
+        if !leapt && difference > 0 {
             self.anchor = reading;
         }
-        self.last = self.last.max(if leapt { carried } else { reading.wall });
+        self.last = self.last.max(if leapt { carried } else { carried.max(reading.wall) });
         Tick { now: self.last, leapt_ms }
     }
 }
@@ -79,16 +80,17 @@ mod tests {
         let table = [
             ((minute, 0), (minute, None)),
             ((2 * minute, minute), (2 * minute, None)),
-            // The wall clock is set back by a minute: time stands until it has caught up.
-            ((2 * minute, 2 * minute), (2 * minute, None)),
-            ((4 * minute, 4 * minute), (4 * minute, None)),
+            // The wall clock is set back by a minute: time goes on.
+            ((2 * minute, 2 * minute), (3 * minute, None)),
+            // It is set forward by two: followed.
+            ((5 * minute, 3 * minute), (5 * minute, None)),
             // Ten years forward: carried by the boot clock, and said once.
-            ((5_000_000 * minute, 5 * minute), (5 * minute, Some(5_000_000 * minute - 5 * minute))),
-            ((5_000_001 * minute, 6 * minute), (6 * minute, None)),
+            ((5_000_000 * minute, 4 * minute), (6 * minute, Some(5_000_000 * minute - 6 * minute))),
+            ((5_000_001 * minute, 5 * minute), (7 * minute, None)),
             // Back to sense: followed again.
-            ((7 * minute, 7 * minute), (7 * minute, None)),
+            ((8 * minute, 6 * minute), (8 * minute, None)),
             // Ten years back.
-            ((-5_000_000 * minute, 8 * minute), (8 * minute, Some(-5_000_008 * minute))),
+            ((-5_000_000 * minute, 7 * minute), (9 * minute, Some(-5_000_009 * minute))),
         ];
         let mut clock = LedgerClock::starting(Reading { wall: Timestamp(minute), boot_ms: 0 }, Timestamp(0));
         for (n, ((wall, boot_ms), (now, leapt_ms))) in table.into_iter().enumerate() {

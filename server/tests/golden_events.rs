@@ -166,6 +166,7 @@ fn samples() -> Vec<Event> {
         Event::RoleChanged { name: name("bob"), role: Role::Admin, by: alice.clone() },
         Event::PersonDisabled { name: name("bob"), by: alice.clone() },
         Event::AccessChanged { by: alice, what: reason() },
+        Event::ServerStarted,
     ]
 }
 
@@ -205,7 +206,8 @@ fn known(event: &Event) {
         | Event::PersonAdded { .. }
         | Event::RoleChanged { .. }
         | Event::PersonDisabled { .. }
-        | Event::AccessChanged { .. } => {}
+        | Event::AccessChanged { .. }
+        | Event::ServerStarted => {}
     }
 }
 

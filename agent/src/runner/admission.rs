@@ -150,6 +150,8 @@ pub fn rebuild(order: &Order, gate: &Gate) -> Result<Warrant, Refusal> {
         automatic_tries_max: 0,
         demand_signatures: true,
         signed_by: BTreeSet::new(),
+        reported: false,
+        accepted_ago_ms: 0,
     };
     warrant::reconstruct(order, &playbook, &nothing)
 }

@@ -3,7 +3,7 @@
 
 use super::admission::{self, Sealed};
 use super::desk::{Desk, Inbox, Published};
-use super::host::RealHost;
+use super::host::{Acceptance, RealHost};
 use super::journal::{Fate, OpenFailed, RunJournal};
 use super::{clock, quarantine_expiry};
 use crate::runner_protocol::ActiveRun;
@@ -31,6 +31,9 @@ const HOUR_MS: i64 = 3_600_000;
 
 struct Active {
     executor: Executor,
+    acceptance: Acceptance,
+    /// Number of the record that accepted it.
+    accepted_seq: u64,
     /// Boot clock at which it goes on.
     wake_ms: i64,
 }
@@ -99,9 +102,12 @@ impl Engine {
                         engine.host.gate.budget.took(&order, warrant.plan(), at, None);
                     }
                     if engine.journal.fate(&run) == Some(Fate::Open) {
-                        engine
-                            .active
-                            .push(Active { executor: Executor::resume(warrant, records), wake_ms: 0 });
+                        engine.active.push(Active {
+                            executor: Executor::resume(warrant, records),
+                            acceptance: Acceptance { at, boot_ms: None, reported: false },
+                            accepted_seq: engine.journal.first_seq(&run),
+                            wake_ms: 0,
+                        });
                     }
                 }
                 Err(refusal) if engine.journal.fate(&run) == Some(Fate::Open) => {
@@ -110,8 +116,22 @@ impl Engine {
                 Err(_) => {}
             }
         }
+        engine.after_boot()?;
         engine.publish();
         Ok(engine)
+    }
+
+    /// After the machine was started again its disk may be an older one: what was under way starts no further step.
+    fn after_boot(&mut self) -> Result<(), LogDown> {
+        let boot = clock::boot_id();
+        if boot.is_some() && boot == self.journal.boot_id() {
+            return Ok(());
+        }
+        for run in &mut self.active {
+            run.executor.start_no_more(&mut self.journal, &self.host)?;
+        }
+        self.journal.set_boot_id(boot.as_deref().unwrap_or_default());
+        Ok(())
     }
 
     /// Ends a run that this version cannot carry on, and says what it may have left.
@@ -163,6 +183,7 @@ impl Engine {
         if let Some(through) = inbox.acked.filter(|through| *through > self.acked_through) {
             self.acked_through = through.min(self.journal.head().seq);
             self.journal.set_acked_through(self.acked_through);
+            self.active.iter_mut().for_each(|run| run.wake_ms = 0);
         }
         if let Some(begin) = inbox.begin_epoch {
             self.begin_epoch(&begin)?;
@@ -220,7 +241,12 @@ impl Engine {
             self.host.gate.budget.took(&order, warrant.plan(), at, Some(clock::boot_ms()));
         }
         tracing::info!("run {}: accepted", run.short());
-        self.active.push(Active { executor: Executor::resume(warrant, vec![record]), wake_ms: 0 });
+        self.active.push(Active {
+            executor: Executor::resume(warrant, vec![record]),
+            acceptance: Acceptance { at, boot_ms: Some(clock::boot_ms()), reported: false },
+            accepted_seq: self.journal.head().seq,
+            wake_ms: 0,
+        });
         Ok(())
     }
 
@@ -248,6 +274,8 @@ impl Engine {
         let (name, doing) = (plan.digest().short(), next(plan, run.executor.records()));
         tracing::debug!("run {name}: {doing:?}");
         let desk = Arc::clone(&self.host.gate.desk);
+        run.acceptance.reported = run.accepted_seq <= self.acked_through;
+        self.host.acceptance = run.acceptance;
         let mut told = Told { journal: &mut self.journal, desk: &desk };
         match run.executor.advance(&mut told, &mut self.host)? {
             Progress::Moved => run.wake_ms = 0,

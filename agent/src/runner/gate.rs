@@ -50,6 +50,8 @@ impl Gate {
             automatic_tries_max: self.settings.automatic_tries_max,
             demand_signatures: self.settings.demand_signatures,
             signed_by: admission::approvers(order, &signers),
+            reported: false,
+            accepted_ago_ms: 0,
         }
     }
 

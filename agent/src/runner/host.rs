@@ -11,11 +11,30 @@ use sopwith_domain::run::{
 use sopwith_domain::time::Timestamp;
 use sopwith_domain::warrant::{Facts, Warrant};
 
+/// When the run at hand was accepted, and whether the server knows of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Acceptance {
+    pub at: Timestamp,
+    /// Boot clock, where this process accepted it.
+    pub boot_ms: Option<i64>,
+    pub reported: bool,
+}
+
+impl Acceptance {
+    /// Returns how long ago it was, by the clock that says longest: the wall clock may have been set back.
+    fn ago_ms(&self) -> i64 {
+        let by_wall_ms = clock::wall().since(self.at);
+        self.boot_ms.map_or(by_wall_ms, |then_ms| by_wall_ms.max(clock::boot_ms() - then_ms))
+    }
+}
+
 /// This host.
 #[derive(Debug)]
 pub struct RealHost {
     pub gate: Gate,
     pub bench: Workbench,
+    /// Of the run that is being carried out.
+    pub acceptance: Acceptance,
 }
 
 impl Host for RealHost {
@@ -53,6 +72,7 @@ impl Host for RealHost {
     }
 
     fn facts(&mut self, warrant: &Warrant) -> Facts {
-        self.gate.facts(warrant.order(), warrant.plan())
+        let (reported, accepted_ago_ms) = (self.acceptance.reported, self.acceptance.ago_ms());
+        Facts { reported, accepted_ago_ms, ..self.gate.facts(warrant.order(), warrant.plan()) }
     }
 }

@@ -44,6 +44,8 @@ pub enum Fate {
 pub struct RunJournal {
     log: SqliteLog,
     fates: BTreeMap<Digest, Fate>,
+    /// Number of each run's first record.
+    first: BTreeMap<Digest, u64>,
     hook: hook::DieAt,
 }
 
@@ -59,12 +61,18 @@ impl RunJournal {
             "CREATE TABLE IF NOT EXISTS runner (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
         )?;
         let mut runs: BTreeMap<Digest, Vec<Record>> = BTreeMap::new();
-        let mut journal = Self { log, fates: BTreeMap::new(), hook: hook::DieAt::from_environment() };
+        let mut journal = Self {
+            log,
+            fates: BTreeMap::new(),
+            first: BTreeMap::new(),
+            hook: hook::DieAt::from_environment(),
+        };
         for entry in entries(&journal.log, 0) {
             let entry = entry?;
             let record: Record = serde_json::from_slice(&entry.body)
                 .map_err(|error| OpenFailed::Record { seq: entry.seq, error })?;
             note(&mut journal.fates, &record);
+            journal.first.entry(record.run).or_insert(entry.seq);
             runs.entry(record.run).or_default().push(record);
         }
         Ok((journal, runs))
@@ -73,6 +81,12 @@ impl RunJournal {
     /// Returns what became of the order for a plan, if it was ever judged here.
     pub fn fate(&self, run: &Digest) -> Option<Fate> {
         self.fates.get(run).copied()
+    }
+
+    /// Returns the number of a run's first record, which accepted or refused it; for one that is not here no number is
+    /// high enough.
+    pub fn first_seq(&self, run: &Digest) -> u64 {
+        self.first.get(run).copied().unwrap_or(u64::MAX)
     }
 
     pub fn ended_count(&self) -> u64 {
@@ -121,6 +135,18 @@ impl RunJournal {
         }
     }
 
+    /// Returns the start of the machine at which a runner last worked here.
+    pub fn boot_id(&self) -> Option<String> {
+        self.value("boot_id").ok().flatten()
+    }
+
+    /// Keeps the machine's present start; if that fails the next process is as careful as this one was.
+    pub fn set_boot_id(&self, boot: &str) {
+        if let Err(e) = self.set_value("boot_id", boot) {
+            tracing::warn!("failed to note the machine's start: {e}");
+        }
+    }
+
     fn value(&self, name: &str) -> Result<Option<String>, rusqlite::Error> {
         let select = "SELECT value FROM runner WHERE name = ?1";
         self.log.connection().query_row(select, [name], |row| row.get(0)).optional()
@@ -139,6 +165,7 @@ impl RunLog for RunJournal {
         self.log.append(record.at.0, &[body]).map_err(|e| LogDown(e.to_string()))?;
         self.hook.after();
         note(&mut self.fates, record);
+        self.first.entry(record.run).or_insert(self.log.head().seq);
         Ok(())
     }
 }

@@ -100,7 +100,8 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
         programs: programs.clone(),
         processes: settings.processes.clone(),
     };
-    let mut engine = Engine::resume(journal, runs, RealHost { gate, bench }).map_err(|e| e.to_string())?;
+    let mut engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
+        .map_err(|e| e.to_string())?;
     let listener = socket::bind(&settings).map_err(|e| format!("failed to open the runner's socket: {e}"))?;
     socket::serve(listener, Arc::new(socket::Door { settings, desk, limitations, programs }));
     tracing::info!("the runner is ready");

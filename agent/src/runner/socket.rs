@@ -98,8 +98,7 @@ fn converse(stream: &UnixStream, door: &Door) -> io::Result<()> {
         // An idle connection may stay; a frame that has begun must come.
         stream.set_read_timeout(None)?;
         let mut first = [0; 1];
-        let peek = || rustix::net::recv(stream, &mut first[..], rustix::net::RecvFlags::PEEK);
-        if rustix::io::retry_on_intr(peek)?.0 == 0 {
+        if rustix::net::recv(stream, &mut first[..], rustix::net::RecvFlags::PEEK)?.0 == 0 {
             return Ok(());
         }
         stream.set_read_timeout(Some(FRAME_TIMEOUT))?;

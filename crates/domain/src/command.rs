@@ -30,6 +30,8 @@ pub enum Item {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
+    /// The server's process has begun; its shell says so before anything else.
+    Start,
     Enrol {
         host: HostId,
         epoch: Epoch,

@@ -64,7 +64,7 @@ pub enum Event {
         host: HostId,
         seq: u64,
     },
-    /// Items of a host's spool are gone; the host says which and why.
+    /// Items of a host's spool are gone, the first and the last one included; the host says which and why.
     GapRecorded {
         host: HostId,
         from_seq: u64,
@@ -204,4 +204,6 @@ pub enum Event {
         by: AccountName,
         what: String,
     },
+    /// The server's process began. Nobody can say how long it was away, so that this time frees no budget.
+    ServerStarted,
 }

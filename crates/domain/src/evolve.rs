@@ -1,10 +1,11 @@
 //! Folds events into the state. Total: every event that was ever recorded folds, whatever came before it.
 //! Decides nothing.
 
-use crate::approval::ApprovedPlan;
+use crate::approval::{ApprovedPlan, Basis};
 use crate::event::{Event, Recorded};
 use crate::ids::IncidentId;
-use crate::incident::{Actor, Incident, Note, Phase, Proposal, Run};
+use crate::incident::{Actor, Documents, Incident, Note, Phase, Proposal, Run};
+use crate::mutant::{self, Mutant};
 use crate::people::Person;
 use crate::playbook::Playbook;
 use crate::policy::Policy;
@@ -19,7 +20,14 @@ pub const NOTES_MAX: usize = 400;
 pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
     state.seq = recorded.seq;
     let at = recorded.at;
+    let away_ms = at.since(std::mem::replace(&mut state.last_at, at));
     match &recorded.event {
+        Event::ServerStarted => {
+            if !mutant::is(Mutant::BudgetsAgeWhileDown) {
+                let taken = state.tries.values_mut().flatten().chain(&mut state.releases);
+                taken.for_each(|taken_at| *taken_at = taken_at.plus(away_ms));
+            }
+        }
         Event::HostEnrolled { .. }
         | Event::EpochBegan { .. }
         | Event::HostRevoked { .. }
@@ -41,6 +49,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
                 signals: 1,
                 cleared: false,
                 phase: Phase::Detected,
+                waiting_since: at,
                 why_not: None,
                 candidates: Vec::new(),
                 chosen: None,
@@ -107,6 +116,7 @@ fn host(state: &mut State, event: &Event, at: Timestamp) {
         Event::HostEnrolled { host, epoch } => {
             let fresh = Host {
                 epoch: *epoch,
+                former: std::collections::BTreeSet::new(),
                 enrolled_at: at,
                 revoked: false,
                 silent_since: None,
@@ -119,7 +129,10 @@ fn host(state: &mut State, event: &Event, at: Timestamp) {
         }
         Event::EpochBegan { host, epoch, .. } => {
             if let Some(host) = state.hosts.get_mut(host) {
-                host.epoch = *epoch;
+                let former = std::mem::replace(&mut host.epoch, *epoch);
+                if former != *epoch {
+                    host.former.insert(former);
+                }
                 host.revoked = false;
                 host.items_through = 0;
                 host.records_through = 0;
@@ -132,7 +145,7 @@ fn host(state: &mut State, event: &Event, at: Timestamp) {
         Event::HostHeard { host } => with_host(state, host, |h| h.silent_since = None),
         Event::ItemTaken { host, seq } => with_host(state, host, |h| h.items_through = *seq),
         Event::GapRecorded { host, from_seq, through_seq, .. } => {
-            with_host(state, host, |h| h.items_lost += through_seq.saturating_sub(*from_seq));
+            with_host(state, host, |h| h.items_lost += (through_seq + 1).saturating_sub(*from_seq));
         }
         Event::DeclarationsReported { host, declarations } => {
             with_host(state, host, |h| h.declarations = declarations.clone());
@@ -167,13 +180,17 @@ fn run(state: &mut State, event: &Event, at: Timestamp) {
             });
             // A host that began a new life tells all of its journal again.
             if !entry.records.contains(record) {
-                entry.records.push((**record).clone());
+                // A host that begins a new life tells its runs again.
+                if !entry.records.contains(record) {
+                    entry.records.push((**record).clone());
+                }
             }
             if let (What::Accepted { .. }, Some(incident)) = (&record.what, known) {
                 incident.phase = Phase::Running;
                 incident.runs.push(record.run);
                 if let Some(proposal) = &mut incident.proposal {
                     proposal.accepted_at = Some(at);
+                    proposal.documents = None;
                 }
             }
         }
@@ -188,6 +205,7 @@ fn run(state: &mut State, event: &Event, at: Timestamp) {
 
 fn incident(state: &mut State, event: &Event, at: Timestamp) {
     let (id, by, text) = story(event);
+    let documents = documents(state, id, event);
     let Some(incident) = state.incidents.get_mut(&id) else { return };
     let mut reopened = false;
     match event {
@@ -195,6 +213,7 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
             incident.signal = (**signal).clone();
             incident.signals += 1;
             incident.cleared = false;
+            incident.waiting_since = at;
         }
         Event::IncidentReopened { .. } => {
             incident.phase = Phase::Detected;
@@ -211,6 +230,7 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
         }
         Event::Refrained { why_not, .. } => {
             incident.phase = Phase::Detected;
+            incident.waiting_since = at;
             incident.proposal = None;
             incident.why_not = Some(why_not.clone());
         }
@@ -226,6 +246,7 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
                 required_approvals: *required_approvals,
                 decisions: Vec::new(),
                 approved: None,
+                documents: None,
                 released_at: None,
                 accepted_at: None,
                 overdue: false,
@@ -239,12 +260,14 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
         Event::PlanApproved { approval, .. } => {
             if let Some(proposal) = &mut incident.proposal {
                 proposal.approved = ApprovedPlan::recorded(proposal.plan.clone(), approval.clone());
+                proposal.documents = documents;
                 incident.phase = Phase::Approved;
             }
         }
         Event::PlanVoided { .. } => {
             incident.proposal = None;
             incident.phase = Phase::Detected;
+            incident.waiting_since = at;
         }
         Event::OrderReleased { automatic, .. } => {
             if let Some(proposal) = &mut incident.proposal {
@@ -283,6 +306,18 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
     if let Some(text) = text {
         note(state, id, at, by, text);
     }
+}
+
+/// Returns the signed texts that an approval rests on at the moment when it is given.
+fn documents(state: &State, id: IncidentId, event: &Event) -> Option<Documents> {
+    let Event::PlanApproved { approval, .. } = event else { return None };
+    let plan = &state.incidents.get(&id)?.proposal.as_ref()?.plan;
+    let playbook = state.playbooks.get(&plan.playbook)?.signed.clone();
+    let policy = match approval.basis {
+        Basis::Standing { .. } => state.policy.as_ref().map(|policy| policy.signed.clone()),
+        Basis::People { .. } => None,
+    };
+    Some(Documents { playbook, policy })
 }
 
 /// Returns which incident an event is about, who brought it about, and what to tell of it.

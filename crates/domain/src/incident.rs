@@ -5,6 +5,7 @@ use crate::approval::{ApprovedPlan, Decision};
 use crate::declaration::Forbidden;
 use crate::ids::{AccountName, Digest, HostId, IncidentId, PlaybookId};
 use crate::matching::Candidate;
+use crate::order::SignedText;
 use crate::plan::Plan;
 use crate::run::Record;
 use crate::signal::Signal;
@@ -77,6 +78,13 @@ impl std::fmt::Display for WhyNot {
     }
 }
 
+/// What the owners signed and an order carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Documents {
+    pub playbook: SignedText,
+    pub policy: Option<SignedText>,
+}
+
 /// A plan put forward for an incident, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
@@ -87,6 +95,9 @@ pub struct Proposal {
     pub required_approvals: u32,
     pub decisions: Vec<Decision>,
     pub approved: Option<ApprovedPlan>,
+    /// The signed texts that the approval rests on, kept until the host has the order: by then the playbook may be
+    /// retired and the policy another one.
+    pub documents: Option<Documents>,
     pub released_at: Option<Timestamp>,
     pub accepted_at: Option<Timestamp>,
     /// Nothing was heard from the host for so long that a person was told.
@@ -126,6 +137,8 @@ pub struct Incident {
     /// Whether the host's latest word is that the condition is gone.
     pub cleared: bool,
     pub phase: Phase,
+    /// When the host last said something of it, or it came back to the host's next word, by the server's clock.
+    pub waiting_since: Timestamp,
     pub why_not: Option<WhyNot>,
     /// Candidates of the latest matching, also where none was chosen.
     pub candidates: Vec<Candidate>,

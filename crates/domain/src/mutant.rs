@@ -15,6 +15,22 @@ macro_rules! mutants {
 }
 
 mutants! {
+    /// The warrant is asked before the state is captured, and not again after.
+    CheckBeforeCapture,
+    /// Steps start before the server knows that the run was accepted.
+    StartUnreported,
+    /// An order carries the playbook of today instead of the one that was approved.
+    DocumentsOfToday,
+    /// A run goes on with its steps after the machine was started again.
+    GoOnAfterReboot,
+    /// What the server did not live through frees its budgets.
+    BudgetsAgeWhileDown,
+    /// A server whose clock was set back while it was down takes old approvals for fresh.
+    ResumeInThePast,
+    /// A plan that the host has answered for already is proposed again.
+    ProposeAgain,
+    /// An incident of which nothing is heard any more is left alone.
+    ForgetUnheard,
     /// The server takes a signal twice.
     SkipSignalDedup,
     /// A step in doubt is simply done again.
@@ -55,6 +71,10 @@ mutants! {
     IgnoreRewind,
     /// A policy that names nothing means all.
     EmptyMeansAll,
+    /// An incident whose condition went during a run that came to nothing waits for ever.
+    ForgetCleared,
+    /// A message from an earlier life of a host brings that life back.
+    ReviveEpoch,
     /// A host that has not heard from the server lately starts steps all the same.
     IgnoreLease,
 }

@@ -9,12 +9,14 @@ use crate::playbook::Playbook;
 use crate::policy::Policy;
 use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A managed host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
     pub epoch: Epoch,
+    /// Lives that are over: what still arrives from one of them changes nothing.
+    pub former: BTreeSet<Epoch>,
     pub enrolled_at: Timestamp,
     pub revoked: bool,
     pub silent_since: Option<Timestamp>,
@@ -54,8 +56,9 @@ pub struct Stop {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
-    /// Number of the last event folded in.
+    /// Number and time of the last event folded in.
     pub seq: u64,
+    pub last_at: Timestamp,
     pub hosts: BTreeMap<HostId, Host>,
     pub incidents: BTreeMap<IncidentId, Incident>,
     /// The open incident of each fingerprint.

@@ -36,6 +36,11 @@ pub struct Facts {
     pub demand_signatures: bool,
     /// Signatures of approvers that were verified, by login name.
     pub signed_by: BTreeSet<String>,
+    /// Whether the server has said that the run's acceptance is durable there. Until then a disk that is set back
+    /// would forget the run while the server still owes its order.
+    pub reported: bool,
+    /// How long ago the order was accepted, by the longest of this host's clocks, in milliseconds; 0 before.
+    pub accepted_ago_ms: i64,
 }
 
 /// Why a host does not start something.
@@ -66,12 +71,14 @@ pub enum Refusal {
     BudgetSpent { tries: u32, max: u32 },
     #[error("the server has not been heard from within {} s", LEASE_MS / 1000)]
     NoLease,
+    #[error("the server has not yet said that it knows of the run")]
+    Unreported,
 }
 
 impl Refusal {
     /// Says whether waiting can help; every other refusal ends the order.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::NoLease)
+        matches!(self, Self::NoLease | Self::Unreported)
     }
 }
 
@@ -99,7 +106,7 @@ pub fn admit(
     if automatic && facts.automatic_tries >= bound {
         return Err(Refusal::BudgetSpent { tries: facts.automatic_tries, max: facts.automatic_tries_max });
     }
-    warrant.still_valid(facts)?;
+    warrant.holds(facts)?;
     Ok(warrant)
 }
 
@@ -170,6 +177,20 @@ impl Warrant {
     /// # Errors
     /// Returns the reason against it.
     pub fn still_valid(&self, facts: &Facts) -> Result<(), Refusal> {
+        self.holds(facts)?;
+        let approval = &self.order.approval;
+        if facts.accepted_ago_ms >= approval.expires_at.since(approval.granted_at)
+            && !mutant::is(Mutant::IgnoreExpiry)
+        {
+            return Err(Refusal::Expired { at: approval.expires_at });
+        }
+        if !facts.reported && !mutant::is(Mutant::StartUnreported) {
+            return Err(Refusal::Unreported);
+        }
+        Ok(())
+    }
+
+    fn holds(&self, facts: &Facts) -> Result<(), Refusal> {
         if let Some(reason) = &facts.stop
             && !mutant::is(Mutant::IgnoreStop)
         {

@@ -124,7 +124,8 @@ impl About {
                     run: Some(*run),
                 }
             }
-            Event::StopSet { .. }
+            Event::ServerStarted
+            | Event::StopSet { .. }
             | Event::StopCleared { .. }
             | Event::PlaybookInstalled { .. }
             | Event::PlaybookRetired { .. }

@@ -8,7 +8,7 @@ use super::{Answered, Ask, BootError, EXIT_COMMIT_FAILED, RowsFailed, STREAM, Sh
 use crate::clock::{LedgerClock, Reading};
 use rusqlite::{Connection, Transaction};
 use sopwith_domain::command::{Command, Refusal};
-use sopwith_domain::decide::{decide, due};
+use sopwith_domain::decide::{decide, due, resumes_at};
 use sopwith_domain::event::{EVENT_VERSION, Event, Recorded, Versioned};
 use sopwith_domain::evolve::evolve;
 use sopwith_domain::state::State;
@@ -36,7 +36,12 @@ pub(super) fn spawn(
     queue: mpsc::Receiver<Ask>,
 ) -> Result<std::thread::JoinHandle<()>, BootError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let clock = LedgerClock::starting(Reading::take(), last_event);
+    let reading = Reading::take();
+    let goes_on = {
+        let state = shared.state.read().unwrap_or_else(PoisonError::into_inner);
+        resumes_at(&state, last_event, reading.wall)
+    };
+    let clock = LedgerClock::starting(reading, goes_on);
     let mut writer = Writer { connection, head, clock, shared, hooks: Hooks::default() };
     // The time is known before anybody can ask for it.
     writer.tick();
@@ -85,6 +90,11 @@ impl Writer {
         runtime: &tokio::runtime::Runtime,
         mut queue: mpsc::Receiver<Ask>,
     ) -> Result<(), Fallen> {
+        let now = self.tick();
+        self.take(
+            vec![Ask { commands: vec![Command::Start], rows: None, reply: oneshot::channel().0 }],
+            now,
+        )?;
         let mut asks = Vec::with_capacity(BATCH_MAX);
         loop {
             let waited = runtime

@@ -102,6 +102,7 @@ fn with_detail(text: &str, detail: &str) -> String {
 /// Returns an event of the journal as a sentence for the audit.
 pub fn event_sentence(event: &Event) -> String {
     match event {
+        Event::ServerStarted => "the server started".into(),
         Event::HostEnrolled { host, .. } => format!("{host} joined"),
         Event::EpochBegan { host, reason, .. } => format!("{host} begins a new life: {reason}"),
         Event::HostRevoked { host, .. } => format!("{host} was revoked"),

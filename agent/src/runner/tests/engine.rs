@@ -129,8 +129,7 @@ fn a_key_that_is_taken_away_stops_a_run_before_its_next_step() {
     let order = good(&world, &life, 1);
     let before = world.fingerprint();
     life.order(world.seal(&order));
-    let inbox = life.desk.take(Duration::ZERO);
-    life.engine.turn(inbox).expect("the first step");
+    life.first_step();
     assert_eq!(life.started(), 1);
     world.add_key_to_signers(&format!("alice {}\n", key(9).public_key().to_openssh().expect("encodes")));
     life.settle();
@@ -179,8 +178,8 @@ fn an_order_that_collides_waits_until_the_other_has_ended() {
     assert_eq!(life.status().holding, vec![second.plan]);
     assert_eq!(life.status().active.len(), 1);
     while end(&life, second.plan).is_none() {
-        let inbox = life.desk.take(Duration::from_millis(20));
-        life.engine.turn(inbox).expect("the journal holds");
+        let pause_ms = life.turn().clamp(0, 20);
+        std::thread::sleep(Duration::from_millis(u64::try_from(pause_ms).unwrap_or(0)));
     }
     let of = |run: Digest, wanted: fn(&What) -> bool| {
         life.records().iter().position(|r| r.run == run && wanted(&r.what)).expect("there")
@@ -198,8 +197,7 @@ fn a_cancelled_run_is_undone() {
     let order = good(&world, &life, 1);
     let before = world.fingerprint();
     life.order(world.seal(&order));
-    let inbox = life.desk.take(Duration::ZERO);
-    life.engine.turn(inbox).expect("the first step");
+    life.first_step();
     life.deliver(Delivery { cancels: vec![(order.plan, "alice".into())], ..Delivery::default() });
     life.settle();
     assert!(matches!(end(&life, order.plan), Some(End::RolledBack { reason }) if reason.contains("alice")));
@@ -214,8 +212,7 @@ fn a_new_life_of_the_host_ends_what_was_ordered_for_the_old_one() {
     let order = good(&world, &life, 1);
     let before = world.fingerprint();
     life.order(world.seal(&order));
-    let inbox = life.desk.take(Duration::ZERO);
-    life.engine.turn(inbox).expect("the first step");
+    life.first_step();
     let challenge = life.status().challenge;
     let say = |reason: &str, known_seq| BeginEpoch {
         reason: reason.into(),
@@ -254,4 +251,40 @@ fn signatures_of_approvers_count_where_the_host_demands_them() {
         life.settle();
         assert_eq!(end(&life, order.plan) == Some(End::Resolved), resolved, "{demanded} {signer}");
     }
+}
+
+#[test]
+fn no_step_starts_before_the_server_knows_of_the_run() {
+    let world = World::new();
+    let mut life = Life::begin(&world);
+    life.lease();
+    let order = good(&world, &life, 1);
+    life.order(world.seal(&order));
+    for _ in 0..5 {
+        let inbox = life.desk.take(Duration::ZERO);
+        life.engine.turn(inbox).expect("the journal holds");
+    }
+    assert_eq!((life.records().len(), life.started()), (1, 0), "accepted, and waiting");
+    life.settle();
+    assert_eq!(end(&life, order.plan), Some(End::Resolved));
+}
+
+#[test]
+fn after_a_start_of_the_machine_a_run_takes_no_further_step() {
+    let world = World::new();
+    let mut life = Life::begin(&world);
+    life.lease();
+    let order = good(&world, &life, 1);
+    let before = world.fingerprint();
+    life.order(world.seal(&order));
+    life.first_step();
+    let (journal, _) = RunJournal::open(&life.settings.journal()).expect("opens");
+    journal.set_boot_id("another start of the machine");
+    drop((journal, life));
+    let mut life = Life::begin(&world);
+    life.lease();
+    life.settle();
+    assert_eq!(life.started(), 1);
+    assert!(matches!(end(&life, order.plan), Some(End::RolledBack { .. })), "{:?}", life.kinds());
+    assert_eq!(world.fingerprint(), before);
 }

@@ -66,7 +66,8 @@ impl<'w> Life<'w> {
             programs: Programs { supervisor: "/nonexistent".into() },
             processes: settings.processes.clone(),
         };
-        let engine = Engine::resume(journal, runs, RealHost { gate, bench }).expect("resumes");
+        let engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
+            .expect("resumes");
         Self { world, engine, desk, settings, epoch }
     }
 
@@ -94,12 +95,26 @@ impl<'w> Life<'w> {
     /// Lets the runner go on until nothing is to be done at once.
     fn settle(&mut self) {
         for _ in 0..200 {
-            let inbox = self.desk.take(Duration::ZERO);
-            if self.engine.turn(inbox).expect("the journal holds") > 0 {
+            let head = self.status().head.seq;
+            if self.turn() > 0 && self.status().head.seq == head {
                 return;
             }
         }
         panic!("the runner does not settle");
+    }
+
+    /// One turn, with all records so far known to the server; returns how long nothing is to be done.
+    fn turn(&mut self) -> i64 {
+        self.desk.acked(self.status().head.seq);
+        let inbox = self.desk.take(Duration::ZERO);
+        self.engine.turn(inbox).expect("the journal holds")
+    }
+
+    /// Accepts an order and takes its first step.
+    fn first_step(&mut self) {
+        while self.started() == 0 {
+            self.turn();
+        }
     }
 
     fn records(&self) -> Vec<Record> {

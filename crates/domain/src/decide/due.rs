@@ -5,7 +5,8 @@ use super::release::may_release;
 use crate::command::{Command, Refusal};
 use crate::event::Event;
 use crate::ids::IncidentId;
-use crate::incident::{Incident, Phase, Proposal};
+use crate::incident::{Incident, Phase, Proposal, WhyNot};
+use crate::mutant::{self, Mutant};
 use crate::state::State;
 use crate::time::{MINUTE_MS, Timestamp};
 
@@ -13,7 +14,8 @@ use crate::time::{MINUTE_MS, Timestamp};
 pub const UNHEARD_MS: i64 = MINUTE_MS;
 /// How much longer than its steps' timeouts and its soak a run may take before a person is told, in milliseconds.
 pub const RUN_GRACE_MS: i64 = 10 * MINUTE_MS;
-/// How long after a fix the host may take to confirm that the condition is gone, in milliseconds.
+/// How long the host may take to say that the condition is gone after a fix, or holds still after a fix was undone, in
+/// milliseconds.
 pub const CONFIRM_MS: i64 = 10 * MINUTE_MS;
 
 /// Returns the commands that are due; each, decided, makes itself no longer due.
@@ -40,6 +42,9 @@ fn incident_due(state: &State, incident: &Incident, now: Timestamp) -> Option<Co
         (Phase::Approved | Phase::Running, Some(proposal)) => {
             overdue_reason(incident, proposal, now).map(|_| Command::NoteOverdue { incident: id })
         }
+        (Phase::Detected, _) => {
+            unheard_reason(state, incident, now).map(|_| Command::NoteOverdue { incident: id })
+        }
         (Phase::Watching { since }, _) => {
             let quiet_ms = state.policy().quiet_ms;
             let wait_ms = if incident.cleared { quiet_ms } else { quiet_ms + CONFIRM_MS };
@@ -47,6 +52,23 @@ fn incident_due(state: &State, incident: &Incident, now: Timestamp) -> Option<Co
         }
         _ => None,
     }
+}
+
+/// Says that a host which was to look afresh has not spoken for so long that it may never do so: its rule may be gone.
+/// What waits for a declaration or a stop to end waits on purpose.
+fn unheard_reason(state: &State, incident: &Incident, now: Timestamp) -> Option<String> {
+    let declared = || {
+        let subject = std::slice::from_ref(&incident.signal.subject);
+        state.hosts.get(&incident.host).is_some_and(|host| host.declarations.forbid(subject, now).is_some())
+    };
+    let on_purpose = match incident.why_not {
+        Some(WhyNot::Declared { .. }) => declared(),
+        Some(WhyNot::Stopped { .. }) => state.stop.is_some(),
+        Some(WhyNot::LookAfresh { .. }) | None => false,
+    };
+    let unheard = now.since(incident.waiting_since) >= CONFIRM_MS;
+    (unheard && !on_purpose && !mutant::is(Mutant::ForgetUnheard))
+        .then(|| format!("{} has said nothing of it since {}", incident.host, incident.waiting_since))
 }
 
 fn overdue_reason(incident: &Incident, proposal: &Proposal, now: Timestamp) -> Option<String> {
@@ -71,9 +93,13 @@ fn overdue_reason(incident: &Incident, proposal: &Proposal, now: Timestamp) -> O
     }
 }
 
-/// Tells a person that a run is overdue. The incident stays with the host: only it can say what happened there.
+/// Tells a person that a run, or the host's next word, is overdue. With a run the incident stays with the host: only it can say what happened there.
 pub fn overdue(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     let incident = find(state, id)?;
+    if incident.phase == Phase::Detected {
+        let escalated = |reason| Event::Escalated { incident: id, reason };
+        return Ok(unheard_reason(state, incident, now).map(escalated).into_iter().collect());
+    }
     let Some(proposal) = &incident.proposal else { return Ok(vec![]) };
     let event = |reason| Event::RunOverdue { incident: id, plan: proposal.plan.digest(), reason };
     Ok(overdue_reason(incident, proposal, now).map(event).into_iter().collect())

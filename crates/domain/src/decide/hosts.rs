@@ -5,6 +5,7 @@ use crate::command::{Command, Refusal};
 use crate::event::Event;
 use crate::ids::HostId;
 use crate::incident::Phase;
+use crate::mutant::{self, Mutant};
 use crate::people::Role;
 use crate::state::{Host, State};
 
@@ -68,6 +69,13 @@ fn begin_epoch(
     epoch: crate::ids::Epoch,
     reason: &str,
 ) -> Result<Vec<Event>, Refusal> {
+    // A message from an earlier life may have been long on its way; it must not bring that life back.
+    if let Some(known) = state.hosts.get(host)
+        && known.former.contains(&epoch)
+        && !mutant::is(Mutant::ReviveEpoch)
+    {
+        return Err(Refusal::OtherEpoch { host: host.clone(), current: known.epoch });
+    }
     let mut events = vec![Event::EpochBegan { host: host.clone(), epoch, reason: reason.into() }];
     events.extend(abandon(state, host, reason));
     Ok(events)

@@ -9,10 +9,12 @@ mod observe;
 mod propose;
 mod release;
 mod report;
+mod restart;
 
 pub use due::due;
 pub use release::{cancels, owed};
 pub use report::rewound;
+pub use restart::resumes_at;
 
 use crate::command::{Command, Refusal};
 use crate::event::Event;
@@ -28,6 +30,7 @@ use crate::time::Timestamp;
 /// Returns the reason, for whoever asked.
 pub fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     match command {
+        Command::Start => Ok(restart::started(state)),
         Command::Enrol { .. }
         | Command::BeginEpoch { .. }
         | Command::Revoke { .. }

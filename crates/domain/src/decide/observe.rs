@@ -53,7 +53,7 @@ pub fn observe(
             Some(reason) => events.push(Event::GapRecorded {
                 host: host.clone(),
                 from_seq: seq,
-                through_seq: seq + 1,
+                through_seq: seq,
                 reason: format!("a signal was refused: {reason}"),
             }),
             None => events.extend(signal_events(state, signal, now)),

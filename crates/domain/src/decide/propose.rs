@@ -107,7 +107,7 @@ fn planned(state: &State, case: &Case<'_>, choice: &Choice<'_>, now: Timestamp) 
         return Err(format!("{}: {}", playbook.title, playbook.escalation));
     }
     let host = state.hosts.get(&signal.host).ok_or_else(|| format!("host {} is not known", signal.host))?;
-    let target = Target {
+    let mut target = Target {
         host: signal.host.clone(),
         epoch: host.epoch,
         incident: case.id,
@@ -116,7 +116,13 @@ fn planned(state: &State, case: &Case<'_>, choice: &Choice<'_>, now: Timestamp) 
         fingerprint: signal.fingerprint(),
     };
     let values = parameters(playbook, signal).map_err(|faults| faults.join("; "))?;
-    let plan = Plan::build(playbook, target, values).map_err(|e| e.to_string())?;
+    let mut plan = Plan::build(playbook, target.clone(), values.clone()).map_err(|e| e.to_string())?;
+    // A host answers for each plan once. It may have done so already for one that this server, set back to an old
+    // backup, does not remember.
+    while state.runs.contains_key(&plan.digest()) && !mutant::is(Mutant::ProposeAgain) {
+        target.attempt += 1;
+        plan = Plan::build(playbook, target.clone(), values.clone()).map_err(|e| e.to_string())?;
+    }
     let policy = state.policy();
     if policy.permits(&plan.playbook, plan.risk, &plan.target.host) {
         let max = tries_max(&policy, playbook);

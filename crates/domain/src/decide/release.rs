@@ -2,11 +2,11 @@
 //! taken in the same batch as the release.
 
 use super::find;
-use crate::approval::Basis;
+use crate::approval::{ApprovedPlan, Basis};
 use crate::command::Refusal;
 use crate::event::Event;
 use crate::ids::{Digest, HostId, IncidentId};
-use crate::incident::{Phase, WhyNot};
+use crate::incident::{Documents, Phase, WhyNot};
 use crate::mutant::{self, Mutant};
 use crate::order::Order;
 use crate::plan::Plan;
@@ -102,17 +102,27 @@ pub fn owed(state: &State, host: &HostId) -> Vec<Order> {
         .under_way()
         .filter(|incident| incident.host == *host && matches!(incident.phase, Phase::Approved))
         .filter_map(|incident| {
-            let approved = incident.proposal.as_ref()?.approved.as_ref()?;
+            let proposal = incident.proposal.as_ref()?;
+            let approved = proposal.approved.as_ref()?;
             let plan = approved.plan();
             (plan.target.epoch == known.epoch || mutant::is(Mutant::IgnoreEpoch)).then_some(())?;
-            let playbook = state.playbooks.get(&plan.playbook)?.signed.clone();
-            let policy = match approved.approval().basis {
-                Basis::Standing { .. } => state.policy.as_ref().map(|p| p.signed.clone()),
-                Basis::People { .. } => None,
+            let documents = match &proposal.documents {
+                Some(documents) if !mutant::is(Mutant::DocumentsOfToday) => documents.clone(),
+                _ => today(state, approved)?,
             };
-            Some(Order::release(approved, playbook, policy))
+            Some(Order::release(approved, documents.playbook, documents.policy))
         })
         .collect()
+}
+
+/// Returns the documents that are in force now, for an approval that has none of its own.
+fn today(state: &State, approved: &ApprovedPlan) -> Option<Documents> {
+    let playbook = state.playbooks.get(&approved.plan().playbook)?.signed.clone();
+    let policy = match approved.approval().basis {
+        Basis::Standing { .. } => state.policy.as_ref().map(|p| p.signed.clone()),
+        Basis::People { .. } => None,
+    };
+    Some(Documents { playbook, policy })
 }
 
 /// Returns the runs of a host that somebody wants cancelled and that have not ended, with his name.

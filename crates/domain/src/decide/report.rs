@@ -33,8 +33,11 @@ pub fn report(
     }
     let mut events = vec![Event::RunReported { host: host.clone(), seq, record: Box::new(record.clone()) }];
     let incident = state.open.values().filter_map(|id| state.incidents.get(id)).find(|incident| {
+        // A server that was set back may propose what its host has refused already.
+        let refused = matches!(record.what, What::Refused { .. }) && !mutant::is(Mutant::ProposeAgain);
         incident.host == *host
-            && matches!(incident.phase, Phase::Approved | Phase::Running)
+            && (matches!(incident.phase, Phase::Approved | Phase::Running)
+                || (refused && incident.phase == Phase::AwaitingApproval))
             && incident.proposal.as_ref().is_some_and(|p| p.plan.digest() == record.run)
     });
     if let Some(incident) = incident {
@@ -57,7 +60,7 @@ fn follows(state: &State, incident: &Incident, record: &Record, now: Timestamp) 
             let cancelled = state.runs.get(&record.run).is_some_and(|run| run.cancel_requested.is_some());
             if automatic(incident) && !cancelled && tries_left(state, incident, now) {
                 let after = format!("the fix was undone: {reason}");
-                Some(Event::Refrained { incident: id, why_not: WhyNot::LookAfresh { after } })
+                Some(refrained(incident, WhyNot::LookAfresh { after }))
             } else {
                 escalated(format!("the fix was undone, everything is as before: {reason}"))
             }
@@ -76,19 +79,26 @@ fn refused(incident: &Incident, refusal: &HostRefusal) -> Option<Event> {
     let id = incident.id;
     Some(match refusal {
         HostRefusal::Forbidden { forbidden } => {
-            Event::Refrained { incident: id, why_not: WhyNot::Declared { forbidden: forbidden.clone() } }
+            refrained(incident, WhyNot::Declared { forbidden: forbidden.clone() })
         }
-        HostRefusal::Stopped { reason } => {
-            Event::Refrained { incident: id, why_not: WhyNot::Stopped { reason: reason.clone() } }
+        HostRefusal::Stopped { reason } => refrained(incident, WhyNot::Stopped { reason: reason.clone() }),
+        HostRefusal::Expired { .. } if automatic(incident) => {
+            refrained(incident, WhyNot::LookAfresh { after: format!("the host did not start: {refusal}") })
         }
-        HostRefusal::Expired { .. } if automatic(incident) => Event::Refrained {
-            incident: id,
-            why_not: WhyNot::LookAfresh { after: format!("the host did not start: {refusal}") },
-        },
         other => {
             Event::Escalated { incident: id, reason: format!("the host did not start the plan: {other}") }
         }
     })
+}
+
+/// Returns that automation waits for the host's next word, or, where that word has come already and the condition is
+/// gone, that quiet time begins: nothing would ever be heard of it again.
+fn refrained(incident: &Incident, why_not: WhyNot) -> Event {
+    if incident.cleared && !mutant::is(Mutant::ForgetCleared) {
+        let reason = format!("the condition is gone; {why_not}");
+        return Event::WatchBegan { incident: incident.id, reason };
+    }
+    Event::Refrained { incident: incident.id, why_not }
 }
 
 fn automatic(incident: &Incident) -> bool {

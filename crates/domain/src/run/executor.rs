@@ -1,6 +1,6 @@
 //! Carries out what [`next`] says, one thing at a call, through seams that the agent and the simulator fill.
 
-use super::{Effect, End, Next, Prior, Record, StepResult, UndoResult, What, next};
+use super::{Effect, End, Next, Prior, Record, StepResult, UndoResult, What, next, setback};
 use crate::check::Check;
 use crate::ids::Digest;
 use crate::mutant::{self, Mutant};
@@ -122,6 +122,24 @@ impl Executor {
         self.record(What::CancelRequested { by: by.into() }, log, host)
     }
 
+    /// Sees to it that no further step starts, for a run that is taken up after the machine was started again: the disk
+    /// may be an older one, and steps may have been done of which it does not know. What was begun is undone; a run
+    /// whose steps have all been done goes on with its checks.
+    ///
+    /// # Errors
+    /// The run journal is down.
+    pub fn start_no_more(&mut self, log: &mut dyn RunLog, host: &dyn Host) -> Result<(), LogDown> {
+        let begun = |step: usize| {
+            self.records.iter().any(|r| matches!(&r.what, What::Started { step: s, .. } if *s == step))
+        };
+        let all = (0..self.warrant.plan().steps.len()).all(begun);
+        if all || setback(&self.records).is_some() || self.ended() || mutant::is(Mutant::GoOnAfterReboot) {
+            return Ok(());
+        }
+        let reason = "the machine was started again in the middle of the run".to_owned();
+        self.record(What::Halted { reason }, log, host)
+    }
+
     /// Does the next thing.
     ///
     /// # Errors
@@ -186,6 +204,13 @@ impl Executor {
                 return self.halt(reason, log, host);
             }
         };
+        // Looking and copying take their time, and the warrant must hold at the moment of starting.
+        let facts = host.facts(&self.warrant);
+        if let Err(refusal) = self.warrant.still_valid(&facts)
+            && !mutant::is(Mutant::CheckBeforeCapture)
+        {
+            return self.not_now(&refusal, log, host);
+        }
         let early = mutant::is(Mutant::StartBeforeRecord).then(|| host.perform(self.context(index), &prior));
         self.record(What::Started { step: index, prior: prior.clone() }, log, host)?;
         let outcome = early.unwrap_or_else(|| host.perform(self.context(index), &prior));

@@ -1,0 +1,26 @@
+//! At which time a ledger goes on that was down. Nobody knows how long it was if the wall clock says less than the
+//! journal; then no approval from before may be taken for fresh.
+
+use crate::event::Event;
+use crate::mutant::{self, Mutant};
+use crate::state::State;
+use crate::time::Timestamp;
+
+/// Returns the event of a start, where there is a budget that it bears upon.
+pub fn started(state: &State) -> Vec<Event> {
+    if state.tries.is_empty() && state.releases.is_empty() { vec![] } else { vec![Event::ServerStarted] }
+}
+
+/// Returns the time at which a server that starts with this state goes on: never before its last event, and, where
+/// the wall clock lies behind that, not before the end of every approval that was given.
+pub fn resumes_at(state: &State, last_event: Timestamp, wall: Timestamp) -> Timestamp {
+    if wall >= last_event {
+        return wall;
+    }
+    if mutant::is(Mutant::ResumeInThePast) {
+        return last_event;
+    }
+    let proposals = state.open.values().filter_map(|id| state.incidents.get(id)?.proposal.as_ref());
+    let ends = proposals.filter_map(|p| p.approved.as_ref()).map(|approved| approved.approval().expires_at);
+    ends.max().unwrap_or(last_event).max(last_event)
+}
