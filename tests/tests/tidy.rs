@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sopwith-agent", &["sopwith-domain", "sopwith-journal", "sopwith-protocol"]),
     ("sopwith-server", &["sopwith-domain", "sopwith-journal", "sopwith-protocol"]),
     ("sopwith-cli", &["sopwith-domain", "sopwith-journal", "sopwith-protocol"]),
+    ("sopwith-sim", &["sopwith-domain", "sopwith-journal"]),
     ("xtask", &[]),
 ];
 

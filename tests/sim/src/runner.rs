@@ -1,0 +1,569 @@
+//! The runner half of a simulated agent: the run journal, the warrant with facts of its own, orders taken once,
+//! runs taken up again at a restart, new epochs.
+
+use super::catalogue::Catalogue;
+use super::desk::Desk;
+use super::machine::{Hands, Machine, Rates};
+use super::oracle::StartContext;
+use super::shared::{Shared, note};
+use sopwith_domain::ids::{Digest, Epoch};
+use sopwith_domain::mutant::{self, Mutant};
+use sopwith_domain::order::Order;
+use sopwith_domain::plan::Plan;
+use sopwith_domain::run::{Executor, LogDown, Progress, Record, RunLog, What};
+use sopwith_domain::time::Timestamp;
+use sopwith_domain::warrant::{self, Facts, Refusal, Warrant};
+use sopwith_journal::{Head, Log, MemoryDisk, MemoryLog};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// What the run journal's bodies stand for.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    Epoch(Epoch),
+    Record(Rc<Record>),
+}
+
+/// A run that has not ended.
+#[derive(Debug)]
+pub struct Active {
+    pub executor: Executor,
+    /// Number of the record that accepted it, in this epoch.
+    pub accepted: u64,
+    pub order: Rc<Order>,
+    accepted_wall: i64,
+    /// Where this process accepted it.
+    accepted_boot: Option<i64>,
+    /// Its next call, if that is planned already: only the latest plan counts.
+    turn: u64,
+    planned: bool,
+}
+
+#[derive(Debug)]
+pub struct Runner {
+    pub disk: MemoryDisk,
+    journal: Journal,
+    pub desk: Desk,
+    pub taken: BTreeSet<Digest>,
+    pub active: Vec<Active>,
+    pub holding: Vec<Rc<Order>>,
+    /// Where the journal stood when the process started.
+    pub seq_at_start: u64,
+    pub head_at_start: Head,
+    /// Records that the server has.
+    pub reported: u64,
+    /// How long the latest call took, also one that never returned.
+    pub took_ms: i64,
+}
+
+/// The journal with what it holds, apart from the rest because an executor writes it while it looks at the rest.
+#[derive(Debug)]
+struct Journal {
+    log: MemoryLog,
+    shelf: Vec<Entry>,
+    /// Records of this epoch; the first has number 1.
+    records: Vec<Rc<Record>>,
+    dead: bool,
+}
+
+/// One call's way to the journal.
+struct Port<'a> {
+    journal: &'a mut Journal,
+    shared: &'a RefCell<Shared>,
+    debt: &'a Cell<i64>,
+    dying: &'a Cell<bool>,
+    agent: usize,
+    context: StartContext,
+    plan: Option<&'a Plan>,
+}
+
+impl RunLog for Port<'_> {
+    fn append(&mut self, record: &Record) -> Result<(), LogDown> {
+        if self.dying.get() {
+            self.journal.dead = true;
+            return Err(LogDown("the process died".into()));
+        }
+        self.journal.append(record.at.0, &[Entry::Record(Rc::new(record.clone()))])?;
+        let mut shared = self.shared.borrow_mut();
+        let at = shared.now + self.debt.get();
+        note!(shared, "h-{} records {} {}", self.agent, record.run.short(), brief(&record.what));
+        shared.oracle.recorded(self.agent, at, record, self.plan, &self.context);
+        shared.oracle.judged[self.agent] = self.journal.log.head().seq;
+        Ok(())
+    }
+}
+
+fn brief(what: &What) -> String {
+    let text = match what {
+        What::Accepted { .. } => "Accepted".to_owned(),
+        other => format!("{other:?}"),
+    };
+    text.chars().take(160).collect()
+}
+
+impl Journal {
+    fn append(&mut self, wall: i64, entries: &[Entry]) -> Result<(), LogDown> {
+        let first = self.shelf.len();
+        self.shelf.extend_from_slice(entries);
+        let bodies: Vec<Vec<u8>> =
+            (first..self.shelf.len()).map(|n| (n as u64).to_le_bytes().to_vec()).collect();
+        if let Err(error) = self.log.append(wall, &bodies) {
+            self.dead = true;
+            return Err(LogDown(error.to_string()));
+        }
+        for entry in entries {
+            match entry {
+                Entry::Epoch(_) => self.records.clear(),
+                Entry::Record(record) => self.records.push(Rc::clone(record)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one call at one moment knows of clocks and surroundings.
+#[derive(Clone, Copy)]
+pub struct Moment<'a> {
+    pub shared: &'a RefCell<Shared>,
+    pub catalogue: &'a Catalogue,
+    pub boot_ms: i64,
+    pub wall: i64,
+    pub rates: Rates,
+}
+
+impl Runner {
+    pub fn new(agent: usize, epoch: Epoch, demand_signatures: bool) -> Self {
+        let disk = MemoryDisk::new("runner");
+        let mut journal = Journal { log: disk.reopen(), shelf: Vec::new(), records: Vec::new(), dead: false };
+        journal.append(0, &[Entry::Epoch(epoch)]).expect("the disk is new");
+        Self {
+            disk,
+            journal,
+            desk: Desk::new(agent, epoch, demand_signatures),
+            taken: BTreeSet::new(),
+            active: Vec::new(),
+            holding: Vec::new(),
+            seq_at_start: 0,
+            head_at_start: Head::EMPTY,
+            reported: 0,
+            took_ms: 0,
+        }
+    }
+
+    pub fn dead(&self) -> bool {
+        self.journal.dead
+    }
+
+    pub fn head(&self) -> Head {
+        self.journal.log.head()
+    }
+
+    pub fn records(&self) -> &[Rc<Record>] {
+        &self.journal.records
+    }
+
+    /// Opens what the disk holds and takes up the runs that have not ended.
+    pub fn start(&mut self, machine: &Machine, moment: Moment<'_>) {
+        self.journal.log = self.disk.reopen();
+        self.journal.dead = false;
+        self.journal.records.clear();
+        self.desk.restart();
+        self.taken.clear();
+        (self.active, self.holding) = (Vec::new(), Vec::new());
+        let mut runs: BTreeMap<Digest, (u64, Vec<Record>)> = BTreeMap::new();
+        let numbers: Vec<(u64, usize)> = self
+            .disk
+            .entries()
+            .iter()
+            .map(|entry| {
+                let bytes = entry.body.as_slice().try_into().expect("bodies are numbers");
+                (entry.seq, u64::from_le_bytes(bytes) as usize)
+            })
+            .collect();
+        for (seq, number) in numbers {
+            match self.journal.shelf[number].clone() {
+                Entry::Epoch(epoch) => {
+                    // An epoch is the last thing that its process wrote if nobody heard of it; what follows it in
+                    // the batch was judged before.
+                    let mut shared = moment.shared.borrow_mut();
+                    if seq > shared.oracle.judged[self.desk.agent] {
+                        shared.oracle.judged[self.desk.agent] = u64::MAX;
+                    }
+                    self.desk.epoch = epoch;
+                    self.journal.records.clear();
+                    // The records of runs that have not ended follow again.
+                    runs.retain(|_, (_, records)| {
+                        records.iter().any(|r| matches!(r.what, What::Ended { .. }))
+                    });
+                }
+                Entry::Record(record) => {
+                    self.journal.records.push(Rc::clone(&record));
+                    self.judge_late(seq, &record, machine, moment);
+                    self.remember(&record, None);
+                    let fresh = (self.journal.records.len() as u64, Vec::new());
+                    runs.entry(record.run).or_insert(fresh).1.push((*record).clone());
+                }
+            }
+        }
+        moment.shared.borrow_mut().oracle.judged[self.desk.agent] = self.journal.log.head().seq;
+        self.seq_at_start = self.journal.records.len() as u64;
+        self.head_at_start = self.head();
+        self.reported = 0;
+        for (run, (accepted, records)) in runs {
+            self.resume(run, accepted, records, moment);
+        }
+    }
+
+    /// A record that became durable as the process died is judged when it is found.
+    fn judge_late(&self, seq: u64, record: &Rc<Record>, machine: &Machine, moment: Moment<'_>) {
+        let mut shared = moment.shared.borrow_mut();
+        if seq <= shared.oracle.judged[self.desk.agent] {
+            return;
+        }
+        shared.oracle.judged[self.desk.agent] = seq;
+        let now = shared.now;
+        if let What::Accepted { order } = &record.what
+            && let Some(playbook) = moment.catalogue.trusted(&order.playbook)
+            && let Ok(plan) = Plan::build(playbook, order.target.clone(), order.parameters.clone())
+        {
+            let context = StartContext {
+                epoch: self.desk.epoch.0,
+                forbidden: false,
+                heard_stop: false,
+                asked_at: None,
+            };
+            shared.oracle.recorded(self.desk.agent, now, record, Some(&plan), &context);
+        } else {
+            shared.oracle.found(self.desk.agent, now, record);
+            if matches!(record.what, What::Ended { .. }) {
+                shared.oracle.machine_after(self.desk.agent, record.run, machine);
+            }
+        }
+    }
+
+    fn remember(&mut self, record: &Record, boot_ms: Option<i64>) {
+        match &record.what {
+            What::Refused { .. } => drop(self.taken.insert(record.run)),
+            What::Accepted { order } => {
+                self.taken.insert(record.run);
+                self.taken.insert(order.plan);
+                self.desk.took(order, record.at, boot_ms);
+            }
+            _ => {}
+        }
+    }
+
+    fn resume(&mut self, run: Digest, accepted: u64, records: Vec<Record>, moment: Moment<'_>) {
+        let Some(What::Accepted { order }) = records.first().map(|r| &r.what) else { return };
+        if records.iter().any(|r| matches!(r.what, What::Ended { .. })) {
+            return;
+        }
+        let order = Rc::new((**order).clone());
+        let accepted_wall = records[0].at.0;
+        let shared = moment.shared;
+        let Some(playbook) = moment.catalogue.trusted(&order.playbook) else {
+            return shared
+                .borrow_mut()
+                .oracle
+                .fail("I11", "an accepted playbook is no longer trusted".into());
+        };
+        // What was begun for an earlier life must be brought to its end as well.
+        let facts = Facts { epoch: order.target.epoch, ..self.desk.bare_facts() };
+        match warrant::reconstruct(&order, playbook, &facts) {
+            Ok(warrant) => {
+                let shared = shared.borrow();
+                note!(shared, "h-{} takes up {}", self.desk.agent, run.short());
+                self.active.push(Active {
+                    executor: Executor::resume(warrant, records),
+                    accepted,
+                    accepted_wall,
+                    accepted_boot: None,
+                    order,
+                    turn: 0,
+                    planned: false,
+                });
+            }
+            Err(refusal) => {
+                let text = format!("h-{} cannot take up {}: {refusal}", self.desk.agent, run.short());
+                shared.borrow_mut().oracle.fail("I11", text);
+            }
+        }
+    }
+
+    /// Judges an order and begins its run if it is admitted.
+    pub fn deliver(
+        &mut self,
+        order: &Rc<Order>,
+        machine: &Machine,
+        moment: Moment<'_>,
+    ) -> Result<bool, LogDown> {
+        if self.taken.contains(&order.plan) && !mutant::is(Mutant::ForgetTakenOrders) {
+            return Ok(false);
+        }
+        match self.judge(order, machine, moment) {
+            Judged::Held => {
+                if !self.holding.iter().any(|held| held.plan == order.plan) {
+                    self.holding.push(Rc::clone(order));
+                }
+                Ok(false)
+            }
+            Judged::Refused(refusal) => {
+                let record =
+                    Record { run: order.plan, at: Timestamp(moment.wall), what: What::Refused { refusal } };
+                self.write(&record, None, machine, moment)?;
+                Ok(true)
+            }
+            Judged::Admitted(warrant) => {
+                let run = warrant.plan().digest();
+                let what = What::Accepted { order: Box::new((**order).clone()) };
+                let record = Record { run, at: Timestamp(moment.wall), what };
+                self.write(&record, Some(warrant.plan()), machine, moment)?;
+                let accepted = self.journal.records.len() as u64;
+                let executor = Executor::resume(*warrant, vec![record]);
+                self.active.push(Active {
+                    executor,
+                    accepted,
+                    accepted_wall: moment.wall,
+                    accepted_boot: Some(moment.boot_ms),
+                    order: Rc::clone(order),
+                    turn: 0,
+                    planned: false,
+                });
+                Ok(true)
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        record: &Record,
+        plan: Option<&Plan>,
+        machine: &Machine,
+        moment: Moment<'_>,
+    ) -> Result<(), LogDown> {
+        let context = plan.map_or(
+            StartContext { epoch: self.desk.epoch.0, forbidden: false, heard_stop: false, asked_at: None },
+            |plan| self.desk.context(machine, plan, moment.wall),
+        );
+        let (debt, dying) = (Cell::new(0), Cell::new(false));
+        let mut port = Port {
+            journal: &mut self.journal,
+            shared: moment.shared,
+            debt: &debt,
+            dying: &dying,
+            agent: self.desk.agent,
+            context,
+            plan,
+        };
+        port.append(record)?;
+        self.remember(record, Some(moment.boot_ms));
+        Ok(())
+    }
+
+    fn judge(&self, order: &Order, machine: &Machine, moment: Moment<'_>) -> Judged {
+        let unsigned = |document: &str| {
+            Judged::Refused(Refusal::Signature {
+                document: document.into(),
+                reason: "it is not signed".into(),
+            })
+        };
+        let Some(playbook) = moment.catalogue.trusted(&order.playbook) else { return unsigned("playbook") };
+        let policy = match &order.policy {
+            None => None,
+            Some(text) => match moment.catalogue.trusted_policy(text) {
+                None => return unsigned("policy"),
+                trusted => trusted,
+            },
+        };
+        let claim = match warrant::reconstruct(order, playbook, &self.desk.bare_facts()) {
+            Ok(claim) => claim,
+            Err(refusal) => return Judged::Refused(refusal),
+        };
+        if self.active.iter().any(|active| active.executor.warrant().plan().collides(claim.plan())) {
+            return Judged::Held;
+        }
+        let facts = self.desk.facts(order, claim.plan(), machine, moment.wall, moment.boot_ms);
+        match warrant::admit(order, playbook, policy, &facts) {
+            Ok(warrant) => Judged::Admitted(Box::new(warrant)),
+            Err(refusal) if refusal.passes() => Judged::Held,
+            Err(refusal) => Judged::Refused(refusal),
+        }
+    }
+
+    /// Returns the runs whose next call is not planned, which it is from now on, with the number of the plan.
+    pub fn idle(&mut self) -> Vec<(Digest, u64)> {
+        let idle = self.active.iter_mut().filter(|active| !active.planned);
+        idle.map(|active| {
+            active.planned = true;
+            active.turn += 1;
+            (active.executor.warrant().plan().digest(), active.turn)
+        })
+        .collect()
+    }
+
+    /// Says whether this is the latest plan for the run's next call.
+    pub fn is_turn(&self, run: Digest, turn: u64) -> bool {
+        let active = self.active.iter().find(|active| active.executor.warrant().plan().digest() == run);
+        active.is_some_and(|active| active.turn == turn)
+    }
+
+    /// Takes note of what the server has; runs that waited for it go on.
+    pub fn report(&mut self, through: u64) {
+        self.reported = through;
+        let waiting =
+            self.active.iter_mut().filter(|a| a.accepted <= through && a.executor.records().len() == 1);
+        waiting.for_each(|active| active.planned = false);
+    }
+
+    /// Does the next thing of a run; returns what it came to and how long it took.
+    pub fn advance(
+        &mut self,
+        run: Digest,
+        machine: &mut Machine,
+        moment: Moment<'_>,
+    ) -> Result<Option<(Progress, i64)>, LogDown> {
+        let Some(at) = self.active.iter().position(|a| a.executor.warrant().plan().digest() == run) else {
+            return Ok(None);
+        };
+        let mut active = self.active.remove(at);
+        let context = self.desk.context(machine, active.executor.warrant().plan(), moment.wall);
+        let order = Rc::clone(&active.order);
+        let (debt, dying) = (Cell::new(0), Cell::new(false));
+        let progress = {
+            let desk = &self.desk;
+            let reported = self.reported >= active.accepted;
+            let facts = |warrant: &Warrant, machine: &Machine, debt_ms: i64| {
+                let (wall, boot_ms) = (moment.wall + debt_ms, moment.boot_ms + debt_ms);
+                let accepted_ago_ms =
+                    (wall - active.accepted_wall).max(boot_ms - active.accepted_boot.unwrap_or(boot_ms));
+                let facts = desk.facts(&order, warrant.plan(), machine, wall, boot_ms);
+                Facts { reported, accepted_ago_ms, ..facts }
+            };
+            let mut hands = Hands {
+                agent: desk.agent,
+                machine,
+                shared: moment.shared,
+                rates: moment.rates,
+                debt: &debt,
+                dying: &dying,
+                boot_ms: moment.boot_ms,
+                wall: moment.wall,
+                facts: &facts,
+            };
+            let mut port = Port {
+                journal: &mut self.journal,
+                shared: moment.shared,
+                debt: &debt,
+                dying: &dying,
+                agent: desk.agent,
+                context,
+                plan: None,
+            };
+            active.executor.advance(&mut port, &mut hands)
+        };
+        self.took_ms = debt.get();
+        if dying.get() {
+            self.journal.dead = true;
+            return Err(LogDown("the process died".into()));
+        }
+        let progress = progress?;
+        if matches!(progress, Progress::Ended(_)) {
+            moment.shared.borrow_mut().oracle.machine_after(self.desk.agent, run, machine);
+        } else {
+            self.active.insert(at, active);
+        }
+        Ok(Some((progress, debt.get())))
+    }
+
+    /// Passes on that somebody wants a run stopped and undone.
+    pub fn cancel(
+        &mut self,
+        run: Digest,
+        by: &str,
+        machine: &mut Machine,
+        moment: Moment<'_>,
+    ) -> Result<(), LogDown> {
+        self.tell(run, machine, moment, |executor, port, hands| executor.cancel(by, port, hands))
+    }
+
+    /// The machine was started again: no further step starts of what was under way.
+    pub fn rebooted(&mut self, machine: &mut Machine, moment: Moment<'_>) -> Result<(), LogDown> {
+        let runs: Vec<Digest> = self.active.iter().map(|a| a.executor.warrant().plan().digest()).collect();
+        runs.into_iter().try_for_each(|run| {
+            self.tell(run, machine, moment, |executor, port, hands| executor.start_no_more(port, hands))
+        })
+    }
+
+    fn tell(
+        &mut self,
+        run: Digest,
+        machine: &mut Machine,
+        moment: Moment<'_>,
+        what: impl Fn(&mut Executor, &mut Port<'_>, &Hands<'_>) -> Result<(), LogDown>,
+    ) -> Result<(), LogDown> {
+        let same = |active: &&mut Active| active.executor.warrant().plan().digest() == run;
+        let Some(active) = self.active.iter_mut().find(same) else { return Ok(()) };
+        let context = self.desk.context(machine, active.executor.warrant().plan(), moment.wall);
+        let (debt, dying) = (Cell::new(0), Cell::new(false));
+        let facts = |_: &Warrant, _: &Machine, _: i64| unreachable!("this asks no facts");
+        let hands = Hands {
+            agent: self.desk.agent,
+            machine,
+            shared: moment.shared,
+            rates: moment.rates,
+            debt: &debt,
+            dying: &dying,
+            boot_ms: moment.boot_ms,
+            wall: moment.wall,
+            facts: &facts,
+        };
+        let mut port = Port {
+            journal: &mut self.journal,
+            shared: moment.shared,
+            debt: &debt,
+            dying: &dying,
+            agent: self.desk.agent,
+            context,
+            plan: None,
+        };
+        what(&mut active.executor, &mut port, &hands)
+    }
+
+    /// Begins a new life: its records are numbered from 1 again, and runs that have not ended are told again.
+    pub fn begin_epoch(&mut self, epoch: Epoch, wall: i64, shared: &RefCell<Shared>) -> Result<(), LogDown> {
+        let mut entries = vec![Entry::Epoch(epoch)];
+        for active in &self.active {
+            entries.extend(active.executor.records().iter().map(|r| Entry::Record(Rc::new(r.clone()))));
+        }
+        self.journal.append(wall, &entries)?;
+        let mut shared = shared.borrow_mut();
+        note!(shared, "h-{} begins epoch {}", self.desk.agent, epoch.0);
+        shared.oracle.judged[self.desk.agent] = self.journal.log.head().seq;
+        self.desk.begin(epoch);
+        self.holding.clear();
+        (self.seq_at_start, self.reported) = (self.journal.records.len() as u64, 0);
+        self.head_at_start = self.head();
+        let mut number = 1;
+        for active in &mut self.active {
+            active.accepted = number;
+            number += active.executor.records().len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Returns how far the run that is furthest has come.
+    pub fn furthest(&self) -> Option<&What> {
+        self.active
+            .iter()
+            .filter_map(|active| active.executor.records().last())
+            .map(|record| &record.what)
+            .last()
+    }
+}
+
+enum Judged {
+    Held,
+    Refused(Refusal),
+    Admitted(Box<Warrant>),
+}
