@@ -166,15 +166,8 @@ fn round_of(lab: &Lab, manner: Manner, id: &str, fails: bool) -> Verdict {
     let start = |_: Terms| -> Result<Box<dyn Product>, ProductError> {
         Ok(Box::new(Scripted { manner, by_people, incident: RefCell::default(), host: RefCell::default() }))
     };
-    let setup = Setup {
-        lab,
-        victim: &victim,
-        map: &map,
-        start: &start,
-        detect_only: false,
-        logs: None,
-        interrupted: &|| false,
-    };
+    let setup =
+        Setup { lab, victim: &victim, map: &map, start: &start, detect_only: false, interrupted: &|| false };
     let tasks: Vec<_> = round::tasks(&entries, &[id.to_owned()], fails)
         .expect("tasks")
         .into_iter()

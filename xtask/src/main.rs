@@ -5,6 +5,7 @@ mod cargo;
 mod debian;
 mod faults;
 mod licences;
+mod sim;
 mod test;
 mod try_it;
 
@@ -28,6 +29,11 @@ const TASKS: &[Task] = &[
         name: "faults",
         about: "FILE …: inject a catalogue's faults into real hosts and judge what Sopwith does",
         work: faults::run,
+    },
+    Task {
+        name: "sim",
+        about: "--seeds N, --seed S, --mutants, --trace: server and agents in one deterministic world",
+        work: sim::run,
     },
     Task {
         name: "bench",

@@ -120,9 +120,7 @@ fn tests() -> Result<(), String> {
 }
 
 fn simulation() -> Result<(), String> {
-    let mut run = cargo(&["run", "--release", "--locked", "--quiet", "--package", "sopwith-tests"]);
-    run.args(["--features", "mutants", "--bin", "sopwith-sim", "--", "--seeds", "2000", "--mutants"]);
-    succeed(&mut run)
+    crate::sim::run(&["--seeds".to_owned(), "100000".to_owned(), "--mutants".to_owned()])
 }
 
 fn round() -> Result<(), String> {

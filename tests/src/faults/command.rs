@@ -33,9 +33,6 @@ pub struct Arguments {
     /// Write the rows to this file as JSON
     #[arg(long, value_name = "OUT")]
     pub json: Option<PathBuf>,
-    /// Write what the server and the agents said in each trial into this folder
-    #[arg(long, value_name = "DIR")]
-    pub logs: Option<PathBuf>,
     /// Judge detection and matching only; nothing is approved
     #[arg(long)]
     pub detect_only: bool,
@@ -76,7 +73,6 @@ pub fn carry_out(arguments: &Arguments, start: &Start<'_>) -> Result<bool, Strin
         map: &map,
         start,
         detect_only: arguments.detect_only,
-        logs: arguments.logs.as_deref(),
         interrupted: &|| stop.load(Ordering::Relaxed),
     };
     let outcomes = round::run(&setup, &tasks, arguments.jobs);

@@ -1,6 +1,5 @@
 //! Carries out the entries of a catalogue, a few at a time, and judges each.
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -25,8 +24,6 @@ pub struct Setup<'a> {
     pub map: &'a SopMap,
     pub start: &'a Start<'a>,
     pub detect_only: bool,
-    /// Where the last words of each trial go, for a person to read.
-    pub logs: Option<&'a Path>,
     /// Says whether a person wants to stop.
     pub interrupted: &'a (dyn Fn() -> bool + Sync),
 }

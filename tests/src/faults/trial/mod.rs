@@ -22,8 +22,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// The victim counts as quiet when nothing new was raised for so long.
 const QUIET: Duration = Duration::from_secs(3);
 const QUIET_LIMIT: Duration = Duration::from_secs(30);
-/// How long a fault that was injected may take to show, in itself or in what the product does about it.
-const PRESENT_LIMIT: Duration = Duration::from_secs(15);
 /// A run that is under way at the end of the budget may still come to its end, soak and all.
 const RUN_GRACE: Duration = Duration::from_secs(90);
 /// How long a plan waits for people where it is to be left to expire.
@@ -34,12 +32,7 @@ const HARM_HOSTS_MAX: usize = 1;
 
 /// Carries a scenario out and returns what was seen.
 pub(super) fn carry_out(setup: &Setup<'_>, entry: &Entry, scenario: Scenario) -> Facts {
-    let whole = |mut trial: Trial<'_>| {
-        let facts = trial.run();
-        trial.keep_words();
-        facts
-    };
-    match Trial::prepare(setup, entry, scenario).and_then(whole) {
+    match Trial::prepare(setup, entry, scenario).and_then(|mut trial| trial.run()) {
         Ok(facts) => facts,
         Err(error) => Facts { broken: Some(format!("failed to {error}")), ..Facts::default() },
     }
@@ -89,21 +82,6 @@ impl<'a> Trial<'a> {
         }
         trial.wait_quiet()?;
         Ok(trial)
-    }
-
-    /// Keeps what the product said, where a person asked for it. It is no part of the judgement.
-    fn keep_words(&self) {
-        let Some(dir) = self.setup.logs else { return };
-        for host in &self.hosts {
-            let name = format!("{}-{}-{}.log", self.entry.id, self.scenario.name(), host.name());
-            let mut text = self.product.logs(host);
-            for seen in self.product.incidents(host).unwrap_or_default() {
-                text.push_str(&format!("\n{seen:#?}"));
-            }
-            if let Err(error) = std::fs::write(dir.join(name.replace(' ', "-")), text) {
-                eprintln!("failed to keep the logs of {}: {error}", self.entry.id);
-            }
-        }
     }
 
     fn wait_quiet(&mut self) -> Result<(), ProductError> {
@@ -177,21 +155,12 @@ impl<'a> Trial<'a> {
         self.hosts.iter().try_for_each(|host| self.product.freeze(host, frozen))
     }
 
-    /// Says whether the fault is there. A product may be at it before one could look: then what it did since the
-    /// injection speaks for the fault, and that may take a moment to be told.
+    /// Says whether the fault is there. A product may have mended it before one could look: then what it did
+    /// since the injection speaks for the fault.
     fn is_present(&mut self) -> Result<bool, ProductError> {
-        let started = Instant::now();
-        loop {
-            let there = self.hosts[0].sh_for(&self.entry.present, SCRIPT_LIMIT)?.ok();
-            self.look()?;
-            if there || self.tracks[0].facts.steps_started > 0 {
-                return Ok(true);
-            }
-            if started.elapsed() > PRESENT_LIMIT || (self.setup.interrupted)() {
-                return Ok(false);
-            }
-            thread::sleep(POLL);
-        }
+        let there = self.hosts[0].sh_for(&self.entry.present, SCRIPT_LIMIT)?.ok();
+        self.look()?;
+        Ok(there || self.tracks[0].facts.steps_started > 0)
     }
 
     fn look(&mut self) -> Result<(), ProductError> {
@@ -213,9 +182,7 @@ impl<'a> Trial<'a> {
                 return Ok(());
             }
             let late = started.elapsed().saturating_sub(budget);
-            // Where a fix has to fail, the tries that are allowed come to an end before a person is called.
-            let fails = self.scenario == Scenario::FixFails;
-            if !late.is_zero() && (late > RUN_GRACE || !(fails || self.tracks.iter().any(Track::under_way))) {
+            if !late.is_zero() && (late > RUN_GRACE || !self.tracks.iter().any(Track::under_way)) {
                 return Ok(());
             }
             if harm_at.elapsed() > HARM_EVERY {
@@ -240,9 +207,7 @@ impl<'a> Trial<'a> {
     fn look_for_harm(&mut self) -> Result<(), ProductError> {
         let Some(script) = self.entry.harm.as_deref() else { return Ok(()) };
         let mut harmed = 0;
-        // Where an approval is used for another host, that other host's own plan was rightly approved.
-        let untouched = if self.scenario == Scenario::Replay { 1 } else { self.hosts.len() };
-        for host in &self.hosts[..untouched] {
+        for host in &self.hosts {
             if host.sh_for(script, SCRIPT_LIMIT)?.ok() {
                 harmed += 1;
             }
