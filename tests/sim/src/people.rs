@@ -113,12 +113,12 @@ impl World {
         };
         self.set_stage(agent);
         match agent {
-            Some(agent) => self.to_host(happening, agent, unit),
-            None => self.to_server_side(happening),
+            Some(agent) => self.befall_host(happening, agent, unit),
+            None => self.befall_server_side(happening),
         }
     }
 
-    fn to_host(&mut self, happening: Happening, id: usize, unit: usize) {
+    fn befall_host(&mut self, happening: Happening, id: usize, unit: usize) {
         let shared = self.shared.get_mut();
         let agent = &mut self.agents[id];
         match happening {
@@ -155,12 +155,10 @@ impl World {
                 agent.machine.declared = declarations(what, wall);
             }
             Happening::Image { .. } => agent.take_image(shared),
-            Happening::SetBack { .. } => {
-                if agent.set_back(shared) {
-                    shared.fired(Kind::SetBack);
-                    let (at, life) = (agent.restart_at(shared.now, 3_000), agent.life);
-                    self.queue.push(at, Event::StartAgent { agent: id, life });
-                }
+            Happening::SetBack { .. } if agent.set_back(shared) => {
+                shared.fired(Kind::SetBack);
+                let (at, life) = (agent.restart_at(shared.now, 3_000), agent.life);
+                self.queue.push(at, Event::StartAgent { agent: id, life });
             }
             Happening::Lie { how, .. } => self.lie(id, how),
             _ => {}
@@ -181,7 +179,7 @@ impl World {
         }
     }
 
-    fn to_server_side(&mut self, happening: Happening) {
+    fn befall_server_side(&mut self, happening: Happening) {
         let root = account("root");
         match happening {
             Happening::KillServer if self.server.up() => {
@@ -193,10 +191,10 @@ impl World {
                 self.shared.get_mut().fired(Kind::ServerClock);
                 self.server.wall_offset += ms;
             }
-            Happening::Stop => {
-                if self.command(&Command::Stop { by: account("carol"), reason: "enough".into() }) {
-                    self.shared.get_mut().fired(Kind::Stopped);
-                }
+            Happening::Stop
+                if self.command(&Command::Stop { by: account("carol"), reason: "enough".into() }) =>
+            {
+                self.shared.get_mut().fired(Kind::Stopped);
             }
             Happening::Resume => resume(self),
             Happening::Cancel => {

@@ -558,7 +558,7 @@ impl Runner {
             .iter()
             .filter_map(|active| active.executor.records().last())
             .map(|record| &record.what)
-            .last()
+            .next_back()
     }
 }
 

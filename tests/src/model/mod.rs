@@ -182,6 +182,8 @@ impl ModelHost {
             automatic_tries_max: 2,
             demand_signatures: false,
             signed_by: BTreeSet::new(),
+            reported: true,
+            accepted_ago_ms: 0,
         }
     }
 }

@@ -119,7 +119,7 @@ impl Oracle {
         let approved = self.plans.get(&digest).filter(|p| p.released && !p.denied).and_then(|p| p.approved);
         match approved {
             None => {
-                self.fail("I4", format!("h-{agent} starts step {step} of {short}, which nobody approved"))
+                self.fail("I4", format!("h-{agent} starts step {step} of {short}, which nobody approved"));
             }
             Some((until, _)) if now >= until => {
                 self.fail(
