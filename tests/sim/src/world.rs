@@ -159,8 +159,8 @@ impl World {
         match event {
             Event::Happens(happening) => self.happens(happening),
             Event::Uplink { agent, token } => self.uplink(agent, token),
-            Event::ToServer(request) => self.to_server(&request),
-            Event::ToAgent(agent, response) => self.to_agent(agent, &response),
+            Event::ToServer(request) => self.reach_server(&request),
+            Event::ToAgent(agent, response) => self.reach_agent(agent, &response),
             Event::Watch { agent, life } => {
                 if self.agents[agent].life == life {
                     self.watch(agent);
@@ -306,7 +306,7 @@ impl World {
         }
     }
 
-    fn to_server(&mut self, request: &Rc<Request>) {
+    fn reach_server(&mut self, request: &Rc<Request>) {
         if !self.server.up() {
             return;
         }
@@ -340,7 +340,7 @@ impl World {
         Moment { shared, catalogue, boot_ms: agent.boot_ms(now), wall, rates }
     }
 
-    fn to_agent(&mut self, id: usize, response: &Response) {
+    fn reach_agent(&mut self, id: usize, response: &Response) {
         if !self.agents[id].up {
             return;
         }
