@@ -50,6 +50,8 @@ impl Lines {
     pub fn fail2ban(&mut self, site: &Site, numbers: &[usize]) -> Result<(), BenchError> {
         for (index, backend) in BACKENDS.iter().enumerate() {
             configure(site, backend)?;
+            // Its log must be new to it: what the others had written is not its to answer.
+            site.sh(": > /var/log/bench.log")?;
             site.peer_starts(UNIT)?;
             for number in numbers {
                 let address = address(index + 1, *number);
@@ -101,7 +103,10 @@ fn configure(site: &Site, backend: &str) -> Result<(), BenchError> {
                  action = bench-mark\n"
             ),
         ),
-        ("/etc/fail2ban/filter.d/bench.conf", "[Definition]\nfailregex = ^bench: refused <HOST>$\n".into()),
+        (
+            "/etc/fail2ban/filter.d/bench.conf",
+            "[Definition]\nfailregex = ^\\s*bench: refused <HOST>\\s*$\n".into(),
+        ),
         (
             "/etc/fail2ban/action.d/bench-mark.conf",
             "[Definition]\nactionban = /usr/local/lib/bench/mark <ip>\n\

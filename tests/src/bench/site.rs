@@ -66,7 +66,7 @@ impl Site {
         site.sh(&format!("systemctl start {}", wanted.join(" ")))?;
         let config = agent::config_for(&site.host, &site.server, include_str!("../../bench/agent.yaml"));
         agent::install(binaries, &site.host, &site.server, &config)
-            .map_err(|e| format!("install the agent: {e}"))?;
+            .map_err(|e| format!("install the agent: {e}\n{}", site.logs()))?;
         site.agent_stops()?;
         Ok(site)
     }
@@ -139,11 +139,12 @@ impl Site {
         Ok(Measured { began_ms: ms(answer.began_ns), took_ms: ms(done_ns - answer.began_ns) })
     }
 
-    /// Returns what the parts of ours said last, for an error.
+    /// Returns what ours and the peers said last, for an error.
     pub fn logs(&self) -> String {
-        let agent = self.host.sh("journalctl -u sopwith-agent -u sopwith-runner -n 40 -o cat --no-pager");
-        let agent = agent.map_or_else(|e| e.to_string(), |done| done.stdout);
-        format!("server:\n{}\nagent:\n{agent}", self.server.log_tail())
+        const SCRIPT: &str = "journalctl -u sopwith-agent -u sopwith-runner -n 30 -o cat --no-pager; \
+                              tail -n 15 /var/log/monit.log /var/log/fail2ban.log 2>/dev/null";
+        let host = self.host.sh(SCRIPT).map_or_else(|e| e.to_string(), |done| done.stdout);
+        format!("server:\n{}\nhost:\n{host}", self.server.log_tail())
     }
 }
 
