@@ -20,8 +20,8 @@ pub enum Item {
     Declarations {
         declarations: Declarations,
     },
-    /// Items `from_seq` to this one's own number are gone (spool full, or trimmed before the server was set
-    /// back), with the reason.
+    /// Items `from_seq` to this one's own number are gone, both included: it stands in the place of the last (spool
+    /// full, or trimmed before the server was set back), with the reason.
     Gap {
         from_seq: u64,
         reason: String,

@@ -10,6 +10,8 @@ mod propose;
 mod release;
 mod report;
 mod restart;
+#[cfg(test)]
+mod tests;
 
 pub use due::due;
 pub use release::{cancels, owed};
