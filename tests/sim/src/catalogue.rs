@@ -165,7 +165,11 @@ escalation: None.
 "#;
 
 const AUTO: &str = "auto: [restart, reconfigure, unstick, reset]\nhosts: all\n";
-const TIMES: &str = "proposal_valid_s: 60\napproval_valid_s: 30\nquiet_s: 10\n";
+/// The approvals of the second and the fourth policy outlive a lease, all others end before one does.
+const TIMES: [&str; 2] = [
+    "proposal_valid_s: 60\napproval_valid_s: 30\nquiet_s: 10\n",
+    "proposal_valid_s: 60\napproval_valid_s: 200\nquiet_s: 10\n",
+];
 
 /// How the policies of the schedules differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -202,8 +206,9 @@ fn policy_text(number: usize) -> String {
         _ => AUTO,
     };
     format!(
-        "version: {}\n{who}{TIMES}approvers: {}\nat_once: {{overall: {}, per_host: {}, per_playbook: {}}}\nper_hour: {}\n",
+        "version: {}\n{who}{}approvers: {}\nat_once: {{overall: {}, per_host: {}, per_playbook: {}}}\nper_hour: {}\n",
         number + 1,
+        TIMES[usize::from(matches!(number, 1 | 3))],
         f.approvers,
         f.overall,
         f.per_host,

@@ -5,25 +5,22 @@
 //! The decisions are the real ones (`sopwith_domain`), the journals are the real ones in memory (`sopwith_journal`).
 //! The shells around them are the simulator's own, as small as they can be.
 
-#![allow(
-    clippy::needless_range_loop,
-    clippy::explicit_counter_loop,
-    clippy::type_complexity,
-    reason = "numbers of agents, units and items are names here, and tables of scenarios hold functions"
-)]
-
+mod admission;
 mod agent;
 mod catalogue;
 mod clock;
 mod coverage;
 mod desk;
 pub mod drive;
+mod ending;
 mod liar;
 mod machine;
+mod network;
 mod oracle;
 mod people;
 mod queue;
 mod rng;
+mod run_journal;
 mod runner;
 mod schedule;
 mod server;

@@ -114,7 +114,7 @@ impl World {
         self.set_stage(agent);
         match agent {
             Some(agent) => self.befall_host(happening, agent, unit),
-            None => self.befall_server_side(happening),
+            None => self.befall_server(happening),
         }
     }
 
@@ -155,10 +155,13 @@ impl World {
                 agent.machine.declared = declarations(what, wall);
             }
             Happening::Image { .. } => agent.take_image(shared),
-            Happening::SetBack { .. } if agent.set_back(shared) => {
-                shared.fired(Kind::SetBack);
-                let (at, life) = (agent.restart_at(shared.now, 3_000), agent.life);
-                self.queue.push(at, Event::StartAgent { agent: id, life });
+            Happening::SetBack { .. } => {
+                let set_back = agent.set_back(shared);
+                if set_back {
+                    shared.fired(Kind::SetBack);
+                    let (at, life) = (agent.restart_at(shared.now, 3_000), agent.life);
+                    self.queue.push(at, Event::StartAgent { agent: id, life });
+                }
             }
             Happening::Lie { how, .. } => self.lie(id, how),
             _ => {}
@@ -179,7 +182,7 @@ impl World {
         }
     }
 
-    fn befall_server_side(&mut self, happening: Happening) {
+    fn befall_server(&mut self, happening: Happening) {
         let root = account("root");
         match happening {
             Happening::KillServer if self.server.up() => {
@@ -191,10 +194,11 @@ impl World {
                 self.shared.get_mut().fired(Kind::ServerClock);
                 self.server.wall_offset += ms;
             }
-            Happening::Stop
-                if self.command(&Command::Stop { by: account("carol"), reason: "enough".into() }) =>
-            {
-                self.shared.get_mut().fired(Kind::Stopped);
+            Happening::Stop => {
+                let stopped = self.command(&Command::Stop { by: account("carol"), reason: "enough".into() });
+                if stopped {
+                    self.shared.get_mut().fired(Kind::Stopped);
+                }
             }
             Happening::Resume => resume(self),
             Happening::Cancel => {

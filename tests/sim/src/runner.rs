@@ -5,25 +5,17 @@ use super::catalogue::Catalogue;
 use super::desk::Desk;
 use super::machine::{Hands, Machine, Rates};
 use super::oracle::StartContext;
+use super::run_journal::{Entry, Journal, Port};
 use super::shared::{Shared, note};
 use sopwith_domain::ids::{Digest, Epoch};
-use sopwith_domain::mutant::{self, Mutant};
 use sopwith_domain::order::Order;
 use sopwith_domain::plan::Plan;
-use sopwith_domain::run::{Executor, LogDown, Progress, Record, RunLog, What};
-use sopwith_domain::time::Timestamp;
-use sopwith_domain::warrant::{self, Facts, Refusal, Warrant};
-use sopwith_journal::{Head, Log, MemoryDisk, MemoryLog};
+use sopwith_domain::run::{Executor, LogDown, Progress, Record, What};
+use sopwith_domain::warrant::{self, Facts, Warrant};
+use sopwith_journal::{Head, Log, MemoryDisk};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-
-/// What the run journal's bodies stand for.
-#[derive(Clone, Debug)]
-pub enum Entry {
-    Epoch(Epoch),
-    Record(Rc<Record>),
-}
 
 /// A run that has not ended.
 #[derive(Debug)]
@@ -32,18 +24,18 @@ pub struct Active {
     /// Number of the record that accepted it, in this epoch.
     pub accepted: u64,
     pub order: Rc<Order>,
-    accepted_wall: i64,
+    pub(super) accepted_wall: i64,
     /// Where this process accepted it.
-    accepted_boot: Option<i64>,
+    pub(super) accepted_boot: Option<i64>,
     /// Its next call, if that is planned already: only the latest plan counts.
-    turn: u64,
-    planned: bool,
+    pub(super) turn: u64,
+    pub(super) planned: bool,
 }
 
 #[derive(Debug)]
 pub struct Runner {
     pub disk: MemoryDisk,
-    journal: Journal,
+    pub(super) journal: Journal,
     pub desk: Desk,
     pub taken: BTreeSet<Digest>,
     pub active: Vec<Active>,
@@ -55,71 +47,6 @@ pub struct Runner {
     pub reported: u64,
     /// How long the latest call took, also one that never returned.
     pub took_ms: i64,
-}
-
-/// The journal with what it holds, apart from the rest because an executor writes it while it looks at the rest.
-#[derive(Debug)]
-struct Journal {
-    log: MemoryLog,
-    shelf: Vec<Entry>,
-    /// Records of this epoch; the first has number 1.
-    records: Vec<Rc<Record>>,
-    dead: bool,
-}
-
-/// One call's way to the journal.
-struct Port<'a> {
-    journal: &'a mut Journal,
-    shared: &'a RefCell<Shared>,
-    debt: &'a Cell<i64>,
-    dying: &'a Cell<bool>,
-    agent: usize,
-    context: StartContext,
-    plan: Option<&'a Plan>,
-}
-
-impl RunLog for Port<'_> {
-    fn append(&mut self, record: &Record) -> Result<(), LogDown> {
-        if self.dying.get() {
-            self.journal.dead = true;
-            return Err(LogDown("the process died".into()));
-        }
-        self.journal.append(record.at.0, &[Entry::Record(Rc::new(record.clone()))])?;
-        let mut shared = self.shared.borrow_mut();
-        let at = shared.now + self.debt.get();
-        note!(shared, "h-{} records {} {}", self.agent, record.run.short(), brief(&record.what));
-        shared.oracle.recorded(self.agent, at, record, self.plan, &self.context);
-        shared.oracle.judged[self.agent] = self.journal.log.head().seq;
-        Ok(())
-    }
-}
-
-fn brief(what: &What) -> String {
-    let text = match what {
-        What::Accepted { .. } => "Accepted".to_owned(),
-        other => format!("{other:?}"),
-    };
-    text.chars().take(160).collect()
-}
-
-impl Journal {
-    fn append(&mut self, wall: i64, entries: &[Entry]) -> Result<(), LogDown> {
-        let first = self.shelf.len();
-        self.shelf.extend_from_slice(entries);
-        let bodies: Vec<Vec<u8>> =
-            (first..self.shelf.len()).map(|n| (n as u64).to_le_bytes().to_vec()).collect();
-        if let Err(error) = self.log.append(wall, &bodies) {
-            self.dead = true;
-            return Err(LogDown(error.to_string()));
-        }
-        for entry in entries {
-            match entry {
-                Entry::Epoch(_) => self.records.clear(),
-                Entry::Record(record) => self.records.push(Rc::clone(record)),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What one call at one moment knows of clocks and surroundings.
@@ -242,7 +169,7 @@ impl Runner {
         }
     }
 
-    fn remember(&mut self, record: &Record, boot_ms: Option<i64>) {
+    pub(super) fn remember(&mut self, record: &Record, boot_ms: Option<i64>) {
         match &record.what {
             What::Refused { .. } => drop(self.taken.insert(record.run)),
             What::Accepted { order } => {
@@ -288,106 +215,6 @@ impl Runner {
                 let text = format!("h-{} cannot take up {}: {refusal}", self.desk.agent, run.short());
                 shared.borrow_mut().oracle.fail("I11", text);
             }
-        }
-    }
-
-    /// Judges an order and begins its run if it is admitted.
-    pub fn deliver(
-        &mut self,
-        order: &Rc<Order>,
-        machine: &Machine,
-        moment: Moment<'_>,
-    ) -> Result<bool, LogDown> {
-        if self.taken.contains(&order.plan) && !mutant::is(Mutant::ForgetTakenOrders) {
-            return Ok(false);
-        }
-        match self.judge(order, machine, moment) {
-            Judged::Held => {
-                if !self.holding.iter().any(|held| held.plan == order.plan) {
-                    self.holding.push(Rc::clone(order));
-                }
-                Ok(false)
-            }
-            Judged::Refused(refusal) => {
-                let record =
-                    Record { run: order.plan, at: Timestamp(moment.wall), what: What::Refused { refusal } };
-                self.write(&record, None, machine, moment)?;
-                Ok(true)
-            }
-            Judged::Admitted(warrant) => {
-                let run = warrant.plan().digest();
-                let what = What::Accepted { order: Box::new((**order).clone()) };
-                let record = Record { run, at: Timestamp(moment.wall), what };
-                self.write(&record, Some(warrant.plan()), machine, moment)?;
-                let accepted = self.journal.records.len() as u64;
-                let executor = Executor::resume(*warrant, vec![record]);
-                self.active.push(Active {
-                    executor,
-                    accepted,
-                    accepted_wall: moment.wall,
-                    accepted_boot: Some(moment.boot_ms),
-                    order: Rc::clone(order),
-                    turn: 0,
-                    planned: false,
-                });
-                Ok(true)
-            }
-        }
-    }
-
-    fn write(
-        &mut self,
-        record: &Record,
-        plan: Option<&Plan>,
-        machine: &Machine,
-        moment: Moment<'_>,
-    ) -> Result<(), LogDown> {
-        let context = plan.map_or(
-            StartContext { epoch: self.desk.epoch.0, forbidden: false, heard_stop: false, asked_at: None },
-            |plan| self.desk.context(machine, plan, moment.wall),
-        );
-        let (debt, dying) = (Cell::new(0), Cell::new(false));
-        let mut port = Port {
-            journal: &mut self.journal,
-            shared: moment.shared,
-            debt: &debt,
-            dying: &dying,
-            agent: self.desk.agent,
-            context,
-            plan,
-        };
-        port.append(record)?;
-        self.remember(record, Some(moment.boot_ms));
-        Ok(())
-    }
-
-    fn judge(&self, order: &Order, machine: &Machine, moment: Moment<'_>) -> Judged {
-        let unsigned = |document: &str| {
-            Judged::Refused(Refusal::Signature {
-                document: document.into(),
-                reason: "it is not signed".into(),
-            })
-        };
-        let Some(playbook) = moment.catalogue.trusted(&order.playbook) else { return unsigned("playbook") };
-        let policy = match &order.policy {
-            None => None,
-            Some(text) => match moment.catalogue.trusted_policy(text) {
-                None => return unsigned("policy"),
-                trusted => trusted,
-            },
-        };
-        let claim = match warrant::reconstruct(order, playbook, &self.desk.bare_facts()) {
-            Ok(claim) => claim,
-            Err(refusal) => return Judged::Refused(refusal),
-        };
-        if self.active.iter().any(|active| active.executor.warrant().plan().collides(claim.plan())) {
-            return Judged::Held;
-        }
-        let facts = self.desk.facts(order, claim.plan(), machine, moment.wall, moment.boot_ms);
-        match warrant::admit(order, playbook, policy, &facts) {
-            Ok(warrant) => Judged::Admitted(Box::new(warrant)),
-            Err(refusal) if refusal.passes() => Judged::Held,
-            Err(refusal) => Judged::Refused(refusal),
         }
     }
 
@@ -560,10 +387,4 @@ impl Runner {
             .map(|record| &record.what)
             .next_back()
     }
-}
-
-enum Judged {
-    Held,
-    Refused(Refusal),
-    Admitted(Box<Warrant>),
 }

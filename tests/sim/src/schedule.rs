@@ -189,7 +189,12 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
         6 | 7 => add(at, Happening::Cut { agent, ms: rng.between(1_000, 120_000) }),
         8 => add(at, Happening::KillServer),
         9 => add(at, Happening::KillAgent { agent }),
-        10 => add(at, Happening::ServerClock { ms: jump(rng) }),
+        10 => {
+            add(at, Happening::ServerClock { ms: jump(rng) });
+            if rng.chance(500) {
+                add(at + 1, Happening::KillServer);
+            }
+        }
         11 => add(at, Happening::AgentClock { agent, ms: jump(rng) }),
         12 => {
             add(at, Happening::Stop);

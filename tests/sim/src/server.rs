@@ -4,12 +4,14 @@
 use super::catalogue::{Base, host};
 use super::clock::{LedgerClock, WALL_START};
 use super::coverage::Kind;
+use super::oracle::Oracle;
 use super::shared::{Shared, note};
 use super::wire::{Lease, Request, Response};
 use sopwith_domain::command::{Command, Refusal};
 use sopwith_domain::decide;
 use sopwith_domain::event::{EVENT_VERSION, Event, Recorded, Versioned};
 use sopwith_domain::evolve::evolve;
+use sopwith_domain::incident::Phase;
 use sopwith_domain::mutant::{self, Mutant};
 use sopwith_domain::state::State;
 use sopwith_domain::time::Timestamp;
@@ -163,6 +165,7 @@ impl Server {
             return Err(Down);
         }
         for (n, (recorded, _)) in self.shelf[first..].iter().enumerate() {
+            needless_call(&self.state, &recorded.event, &mut shared.oracle);
             shared.oracle.durable(shared.now, recorded.seq, n == 0, &recorded.event);
             evolve(&mut self.state, recorded);
         }
@@ -285,6 +288,17 @@ impl Server {
             begin_epoch: None,
             asked_at: request.sent_at,
         }
+    }
+}
+
+/// A person is not called for want of a word about something that the host has said is over.
+fn needless_call(state: &State, event: &Event, oracle: &mut Oracle) {
+    if let Event::Escalated { incident, reason } = event
+        && let Some(known) = state.incidents.get(incident)
+        && known.phase == Phase::Detected
+        && known.cleared
+    {
+        oracle.fail("calm", format!("{incident} is over, and a person is called: {reason}"));
     }
 }
 

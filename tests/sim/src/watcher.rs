@@ -188,7 +188,7 @@ impl Watcher {
             self.put(item, cursor, None, wall, shared)?;
             again = true;
         }
-        for unit in 0..UNITS.len() {
+        for (unit, unit_name) in UNITS.iter().enumerate() {
             let down = !machine.active(unit);
             let raised = self.cursor.raised[unit];
             let due = !raised || again || shared.now - self.last_raise[unit] >= AGAIN_MS;
@@ -197,7 +197,7 @@ impl Watcher {
                 let mut cursor = self.cursor.clone();
                 cursor.raised[unit] = down;
                 let signal = self.signal(machine, unit, condition, wall);
-                note!(shared, "h-{} {condition:?} {} {}", self.agent, signal.kind, UNITS[unit]);
+                note!(shared, "h-{} {condition:?} {} {}", self.agent, signal.kind, unit_name);
                 let origin = down.then_some(self.shelf.len() as u64);
                 self.put(Item::Signal { signal: Box::new(signal) }, cursor, origin, wall, shared)?;
                 self.last_raise[unit] = shared.now;
@@ -265,10 +265,9 @@ impl Watcher {
             let queued = Queued { seq: lost, item: Rc::new(gap), origin: None };
             entries.push(Entry::Item(queued, self.cursor.clone()));
         }
-        let mut seq = lost;
         let mut raises = Vec::new();
-        for queued in self.items.iter().filter(|queued| queued.seq > self.acked) {
-            seq += 1;
+        let waiting = self.items.iter().filter(|queued| queued.seq > self.acked);
+        for (seq, queued) in (lost + 1..).zip(waiting) {
             let item = Rc::new(in_epoch(&queued.item, epoch));
             raises.extend(queued.origin.map(|origin| (origin, seq)));
             entries.push(Entry::Item(Queued { seq, item, origin: queued.origin }, self.cursor.clone()));

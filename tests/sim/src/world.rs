@@ -16,19 +16,18 @@ use sopwith_domain::ids::Digest;
 use sopwith_domain::incident::Phase;
 use sopwith_domain::order::Order;
 use sopwith_domain::run::Progress;
-use sopwith_journal::{FaultPlan, Head, MemoryDisk};
+use sopwith_journal::{Head, MemoryDisk};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-const WATCH_MS: i64 = 5_000;
+pub(super) const WATCH_MS: i64 = 5_000;
 const TICK_MS: i64 = 5_000;
 const IDLE_MS: i64 = 20_000;
-const ANSWER_MS: i64 = 10_000;
+pub(super) const ANSWER_MS: i64 = 10_000;
+/// Most events of one schedule; a long one has some thousands.
+const EVENTS_MAX: u64 = 200_000;
 const PEOPLE_MS: i64 = 4_000;
-/// Longest time after healing until everything must have come to rest: a run waits 300 s for a lease, a fix is
-/// confirmed within 600 s, and each may happen a few times.
-const REST_MS: i64 = 3 * 3_600_000;
 
 #[derive(Debug)]
 pub(super) enum Event {
@@ -48,6 +47,9 @@ pub(super) enum Event {
     Rest,
 }
 
+/// A copy of the server's disk: its journal and the rows beside it.
+pub type Backup = (MemoryDisk, BTreeMap<usize, (u64, Head)>);
+
 /// What a schedule came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -66,13 +68,13 @@ pub(super) struct World {
     pub agents: Vec<Agent>,
     pub queue: Queue<Event>,
     pub healed: bool,
-    pub backup: Option<(MemoryDisk, BTreeMap<usize, (u64, Head)>)>,
+    pub backup: Option<Backup>,
     pub orders: Vec<Rc<Order>>,
-    challenges: u64,
-    fresh_epoch: u64,
-    ticking: bool,
-    asking: bool,
-    done: bool,
+    pub challenges: u64,
+    pub fresh_epoch: u64,
+    pub ticking: bool,
+    pub asking: bool,
+    pub done: bool,
 }
 
 /// Runs one schedule to its end.
@@ -130,8 +132,14 @@ impl World {
     }
 
     fn run(&mut self) {
+        let mut events = 0_u64;
         while let Some((at, event)) = self.queue.pop() {
             self.shared.get_mut().now = at;
+            events += 1;
+            if events > EVENTS_MAX {
+                let text = format!("more than {EVENTS_MAX} events by {at} ms: {event:?}");
+                self.shared.get_mut().oracle.fail("rest", text.chars().take(300).collect());
+            }
             self.dispatch(event);
             if self.done || self.shared.get_mut().oracle.violation.is_some() {
                 break;
@@ -151,7 +159,7 @@ impl World {
         self.queue.push(at, event);
     }
 
-    fn rates(&self) -> Rates {
+    pub fn rates(&self) -> Rates {
         if self.healed { Rates::default() } else { self.schedule.rates }
     }
 
@@ -159,8 +167,8 @@ impl World {
         match event {
             Event::Happens(happening) => self.happens(happening),
             Event::Uplink { agent, token } => self.uplink(agent, token),
-            Event::ToServer(request) => self.reach_server(&request),
-            Event::ToAgent(agent, response) => self.reach_agent(agent, &response),
+            Event::ToServer(request) => self.arrive_at_server(&request),
+            Event::ToAgent(agent, response) => self.arrive_at_agent(agent, &response),
             Event::Watch { agent, life } => {
                 if self.agents[agent].life == life {
                     self.watch(agent);
@@ -263,69 +271,6 @@ impl World {
         }
     }
 
-    // The network.
-
-    fn uplink_in(&mut self, agent: usize, ms: i64) {
-        self.agents[agent].uplink += 1;
-        let token = self.agents[agent].uplink;
-        self.after(ms, Event::Uplink { agent, token });
-    }
-
-    fn uplink(&mut self, agent: usize, token: u64) {
-        if self.agents[agent].uplink != token || !self.agents[agent].up {
-            return;
-        }
-        self.challenges += 1;
-        let now = self.now();
-        let boot_ms = self.agents[agent].boot_ms(now);
-        let request = self.agents[agent].request(self.challenges, boot_ms, now);
-        self.send(agent, |world, ms, request| world.after(ms, Event::ToServer(request)), Rc::new(request));
-        self.uplink_in(agent, ANSWER_MS);
-    }
-
-    /// Sends one message over a host's link: it may be lost, doubled, delayed, and overtake others.
-    fn send<T>(&mut self, agent: usize, deliver: impl Fn(&mut Self, i64, Rc<T>), message: Rc<T>) {
-        if self.agents[agent].cut {
-            self.set_stage(Some(agent));
-            return self.shared.get_mut().fired(Kind::Cut);
-        }
-        let network = if self.healed { Default::default() } else { self.schedule.network };
-        if network.lost + network.doubled + network.delayed > 0 {
-            self.set_stage(Some(agent));
-        }
-        let shared = self.shared.get_mut();
-        if shared.happens(network.lost, Kind::Lost) {
-            return;
-        }
-        let copies = if shared.happens(network.doubled, Kind::Doubled) { 2 } else { 1 };
-        for _ in 0..copies {
-            let shared = self.shared.get_mut();
-            let late = shared.happens(network.delayed, Kind::Delayed);
-            let ms = if late { shared.rng.between(1_000, 70_000) } else { shared.rng.between(1, 30) };
-            deliver(self, ms, Rc::clone(&message));
-        }
-    }
-
-    fn reach_server(&mut self, request: &Rc<Request>) {
-        if !self.server.up() {
-            return;
-        }
-        self.set_stage(Some(request.agent));
-        match self.server.exchange(request, self.shared.get_mut()) {
-            Err(_) => self.server_died(),
-            Ok(None) => {}
-            Ok(Some(response)) => {
-                self.orders.extend(response.orders.iter().cloned());
-                let agent = request.agent;
-                self.send(
-                    agent,
-                    |world, ms, answer| world.after(ms, Event::ToAgent(agent, answer)),
-                    Rc::new(response),
-                );
-            }
-        }
-    }
-
     // The agents' side.
 
     /// Returns what a host's clocks say now, and what it can reach.
@@ -340,7 +285,7 @@ impl World {
         Moment { shared, catalogue, boot_ms: agent.boot_ms(now), wall, rates }
     }
 
-    fn reach_agent(&mut self, id: usize, response: &Response) {
+    fn arrive_at_agent(&mut self, id: usize, response: &Response) {
         if !self.agents[id].up {
             return;
         }
@@ -467,98 +412,5 @@ impl World {
             .unwrap_or(Stage::Quiet)
         });
         self.shared.get_mut().stage = stage;
-    }
-
-    // The end.
-
-    fn heal(&mut self) {
-        self.healed = true;
-        note!(self.shared.borrow(), "everything heals");
-        self.server.set_plan(FaultPlan::none());
-        for id in 0..self.agents.len() {
-            let agent = &mut self.agents[id];
-            agent.watcher.disk.set_plan(FaultPlan::none());
-            agent.runner.disk.set_plan(FaultPlan::none());
-            (agent.cut, agent.machine.local_stop) = (false, false);
-            agent.machine.declared = Default::default();
-            self.uplink_in(id, 1);
-        }
-        super::people::resume(self);
-        self.after(WATCH_MS, Event::Rest);
-    }
-
-    fn rest(&mut self) {
-        let since = self.now() - self.schedule.heal_at;
-        if self.at_rest() {
-            self.done = true;
-            return self.judge();
-        }
-        if since > REST_MS {
-            self.done = true;
-            let text = self.restless();
-            let oracle = &mut self.shared.get_mut().oracle;
-            oracle.judge_runs();
-            return oracle.fail("rest", text);
-        }
-        super::people::resume(self);
-        self.after(WATCH_MS, Event::Rest);
-    }
-
-    fn at_rest(&self) -> bool {
-        self.server.up()
-            && self.server.state.stop.is_none()
-            && self.agents.iter().all(|agent| self.agent_at_rest(agent))
-            && self.server.state.open.values().all(|id| {
-                matches!(
-                    self.server.state.incidents[id].phase,
-                    Phase::NeedsPerson { .. } | Phase::Closed { .. }
-                )
-            })
-    }
-
-    /// Says whether a host has nothing under way and the server has all of what it has to say.
-    fn agent_at_rest(&self, agent: &Agent) -> bool {
-        let known = &self.server.state.hosts[&host(agent.id)];
-        agent.up
-            && agent.runner.active.is_empty()
-            && agent.runner.holding.is_empty()
-            && !agent.has_news()
-            && known.epoch == agent.runner.desk.epoch
-            && known.items_through == agent.watcher.head()
-            && known.records_through == agent.runner.records().len() as u64
-    }
-
-    fn restless(&self) -> String {
-        let open: Vec<_> = self
-            .server
-            .state
-            .open
-            .values()
-            .map(|id| {
-                let incident = &self.server.state.incidents[id];
-                format!("{id} is {} ({:?})", incident.phase.name(), incident.why_not)
-            })
-            .collect();
-        format!("it never comes to rest: {}", open.join(", "))
-    }
-
-    /// Judges what only the end can show.
-    fn judge(&mut self) {
-        let oracle = &mut self.shared.get_mut().oracle;
-        oracle.judge_raises();
-        oracle.judge_runs();
-        for agent in &self.agents {
-            let name = host(agent.id);
-            for unit in 0..super::machine::UNITS.len() {
-                let known = self.server.state.open.values().any(|id| {
-                    let incident = &self.server.state.incidents[id];
-                    incident.host == name
-                        && incident.signal.subject.to_string().ends_with(super::machine::UNITS[unit])
-                });
-                if !agent.machine.active(unit) && !known {
-                    oracle.fail("I1", format!("unit {unit} of {name} is down and no incident is open"));
-                }
-            }
-        }
     }
 }

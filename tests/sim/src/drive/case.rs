@@ -40,8 +40,11 @@ pub enum Case {
     Crash { scenario: usize, points: Vec<Point> },
 }
 
-/// Policy, sickness and what goes wrong on the host: small matters that go every way a run can go.
-const SCENARIOS: [(usize, usize, fn() -> Rates); 9] = [
+/// Policy, sickness and what goes wrong on the host.
+type Scenario = (usize, usize, fn() -> Rates);
+
+/// Small matters that go every way a run can go.
+const SCENARIOS: [Scenario; 9] = [
     (0, 0, Rates::default),
     (0, 1, Rates::default),
     (0, 2, Rates::default),
