@@ -30,7 +30,11 @@ async fn items_are_taken_once_in_order_whatever_the_network_does() {
         let state = world.running.app.ledger.state();
         assert_eq!(state.incidents.len(), 4);
         assert!(state.incidents.values().all(|incident| incident.signals == 1));
-        assert_eq!(state.hosts[&host("web-1")].items_lost, 5, "5 to 9; the gap stands in the place of the last");
+        assert_eq!(
+            state.hosts[&host("web-1")].items_lost,
+            5,
+            "5 to 9; the gap stands in the place of the last"
+        );
     }
     world.stop().await;
 }

@@ -9,12 +9,6 @@ use std::process::Command;
 /// Past this a file wants to be two things with two names.
 const LINES_MAX: usize = 450;
 
-/// Files that are longer and still wait to be parted, each with what it is.
-const STILL_LONG: &[(&str, &str)] = &[
-    ("tests/sim/src/runner.rs", "the simulator's runner: its desk and its engine"),
-    ("tests/sim/src/world.rs", "the simulator's world: its clock and its events"),
-];
-
 /// Who may import whom among our own crates; imports point one way only.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sopwith-domain", &[]),
@@ -106,8 +100,7 @@ fn files_are_of_one_thing() {
         .filter(|file| file.extension().is_some_and(|e| e == "rs"))
         .filter_map(|file| {
             let lines = read(file)?.lines().count();
-            let waits = STILL_LONG.iter().any(|(path, _)| file == Path::new(path));
-            (lines > LINES_MAX && !waits).then(|| format!("{} has {lines} lines", file.display()))
+            (lines > LINES_MAX).then(|| format!("{} has {lines} lines", file.display()))
         })
         .collect();
     assert!(long.is_empty(), "at most {LINES_MAX} lines a file:\n{}", long.join("\n"));
