@@ -127,7 +127,7 @@ impl Agent {
 
     pub fn watch(&mut self, wall: i64, shared: &mut Shared) -> Result<(), Down> {
         let again = std::mem::take(&mut self.again);
-        self.watcher.watch(&self.machine, again, wall, shared).map_err(|_| Down)
+        self.watcher.watch(&self.machine, again, (self.greeted, wall), shared).map_err(|_| Down)
     }
 
     /// Says whether there is something that the server does not have.
@@ -177,13 +177,24 @@ impl Agent {
             return Ok(false);
         }
         self.answered = response.challenge;
-        let set_back = !self.greeted && response.items_through > self.watcher.head_at_start;
+        let set_back = !self.greeted && response.items_through > self.watcher.known_head();
+        if let Some(begin) = &response.begin_epoch {
+            // An old question may be answered late: nothing was set back if the journal holds what the server knows.
+            if begin.known.is_some_and(|known| self.runner.holds(known)) {
+                return Ok(false);
+            }
+            let shared = moment.shared.borrow();
+            note!(shared, "h-{} must begin a new epoch: {}", self.id, begin.reason);
+        }
         if response.begin_epoch.is_some() || set_back {
             *fresh_epoch += 1;
             self.begin_epoch(Epoch(*fresh_epoch), moment)?;
             return Ok(true);
         }
-        self.greeted = true;
+        if !self.greeted {
+            self.watcher.greeted(moment.wall).map_err(|_| Down)?;
+            self.greeted = true;
+        }
         // A server that knows less than it acknowledged was set back: it is told everything that holds.
         self.again |= response.items_through < self.watcher.acked;
         self.watcher.acked = response.items_through;

@@ -86,6 +86,12 @@ impl Runner {
         self.journal.log.head()
     }
 
+    /// Says whether the journal holds the entry that it is known to have held.
+    pub fn holds(&self, known: Head) -> bool {
+        let entries = self.disk.entries();
+        known.seq == 0 || entries.get(known.seq as usize - 1).is_some_and(|entry| entry.hash == known.hash)
+    }
+
     pub fn records(&self) -> &[Rc<Record>] {
         &self.journal.records
     }

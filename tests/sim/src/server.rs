@@ -6,7 +6,7 @@ use super::clock::{LedgerClock, WALL_START};
 use super::coverage::Kind;
 use super::oracle::Oracle;
 use super::shared::{Shared, note};
-use super::wire::{Lease, Request, Response};
+use super::wire::{BeginEpoch, Lease, Request, Response};
 use sopwith_domain::command::{Command, Refusal};
 use sopwith_domain::decide;
 use sopwith_domain::event::{EVENT_VERSION, Event, Recorded, Versioned};
@@ -211,16 +211,18 @@ impl Server {
             let reason = "the host began a new life".to_owned();
             let begin = Command::BeginEpoch { host: host.clone(), epoch: request.epoch, reason };
             if self.submit(&begin, shared)?.is_err() {
-                return Ok(Some(self.refuse(request, "this life of the host is over".into(), shared)));
+                return Ok(Some(self.refuse(request, "this life of the host is over".into(), None, shared)));
             }
         }
         let known = &self.state.hosts[&host];
         if let Some(reason) = decide::rewound(known, request.journal_seq) {
-            return Ok(Some(self.refuse(request, reason, shared)));
+            let known = self.heads.get(&request.agent).map(|(_, head)| *head);
+            return Ok(Some(self.refuse(request, reason, known, shared)));
         }
         if self.behind(request) {
             let reason = "the host's run journal stood elsewhere before: its memory was set back".into();
-            return Ok(Some(self.refuse(request, reason, shared)));
+            let known = self.heads.get(&request.agent).map(|(_, head)| *head);
+            return Ok(Some(self.refuse(request, reason, known, shared)));
         }
         for (n, item) in request.items.iter().enumerate() {
             let seq = request.first_item + n as u64;
@@ -255,7 +257,7 @@ impl Server {
         false
     }
 
-    fn refuse(&mut self, request: &Request, reason: String, shared: &Shared) -> Response {
+    fn refuse(&self, request: &Request, reason: String, known: Option<Head>, shared: &Shared) -> Response {
         note!(shared, "server tells h-{} to begin a new epoch: {reason}", request.agent);
         Response {
             epoch: request.epoch,
@@ -265,7 +267,7 @@ impl Server {
             lease: None,
             orders: Vec::new(),
             cancels: Vec::new(),
-            begin_epoch: Some(reason),
+            begin_epoch: Some(BeginEpoch { reason, known }),
             asked_at: request.sent_at,
         }
     }

@@ -31,6 +31,10 @@ enum Entry {
     Begin(Epoch),
     /// An item with the watcher's cursor as it is after it.
     Item(Queued, Cursor),
+    /// A process begins with the spool at this number, and has not yet heard whether the server knows of more.
+    Unknown(u64),
+    /// The server knows of nothing that is not here.
+    Known,
     /// Items up to here are no longer kept; whether they were given up rather than acknowledged.
     Gone(u64),
 }
@@ -64,7 +68,8 @@ pub struct Watcher {
     gone: u64,
     /// Items up to here are durable at the server, as far as this process was told.
     pub acked: u64,
-    pub head_at_start: u64,
+    /// Where the spool stood when it was last certain that nothing of it was lost.
+    unknown_since: Option<u64>,
     pub dead: bool,
 }
 
@@ -83,7 +88,7 @@ impl Watcher {
             next_seq: 1,
             gone: 0,
             acked: 0,
-            head_at_start: 0,
+            unknown_since: None,
             dead: false,
         };
         watcher.append(0, vec![Entry::Begin(epoch)]).expect("the disk is new");
@@ -94,7 +99,7 @@ impl Watcher {
     pub fn start(&mut self) {
         self.log = self.disk.reopen();
         (self.dead, self.acked) = (false, 0);
-        (self.cursor, self.next_seq, self.gone) = (Cursor::default(), 1, 0);
+        (self.cursor, self.next_seq, self.gone, self.unknown_since) = (Cursor::default(), 1, 0, None);
         self.last_raise = [i64::MIN / 2; UNITS.len()];
         self.items.clear();
         let numbers: Vec<usize> = self
@@ -106,7 +111,6 @@ impl Watcher {
         for number in numbers {
             self.fold(self.shelf[number].clone());
         }
-        self.head_at_start = self.next_seq - 1;
     }
 
     fn fold(&mut self, entry: Entry) {
@@ -114,18 +118,33 @@ impl Watcher {
             Entry::Begin(epoch) => {
                 self.epoch = epoch;
                 self.items.clear();
-                (self.next_seq, self.gone) = (1, 0);
+                (self.next_seq, self.gone, self.unknown_since) = (1, 0, None);
             }
             Entry::Item(queued, cursor) => {
                 self.next_seq = queued.seq + 1;
                 self.items.push_back(queued);
                 self.cursor = cursor;
             }
+            Entry::Unknown(head) => self.unknown_since = Some(self.unknown_since.unwrap_or(head)),
+            Entry::Known => self.unknown_since = None,
             Entry::Gone(through) => {
                 self.gone = self.gone.max(through);
                 self.items.retain(|queued| queued.seq > through);
             }
         }
+    }
+
+    /// Returns the highest number that the server can know if this spool was not set back.
+    pub fn known_head(&self) -> u64 {
+        self.unknown_since.unwrap_or(self.next_seq - 1)
+    }
+
+    /// The server has said that it knows of nothing that is not here.
+    ///
+    /// # Errors
+    /// The process has to end.
+    pub fn greeted(&mut self, wall: i64) -> Result<(), SpoolDown> {
+        if self.unknown_since.is_some() { self.append(wall, vec![Entry::Known]) } else { Ok(()) }
     }
 
     fn append(&mut self, wall: i64, entries: Vec<Entry>) -> Result<(), SpoolDown> {
@@ -149,11 +168,14 @@ impl Watcher {
         item: Item,
         cursor: Cursor,
         origin: Option<u64>,
-        wall: i64,
+        (greeted, wall): (bool, i64),
         shared: &mut Shared,
     ) -> Result<(), SpoolDown> {
         let seq = self.next_seq;
         let mut entries = Vec::new();
+        if !greeted && self.unknown_since.is_none() {
+            entries.push(Entry::Unknown(seq - 1));
+        }
         if self.acked > self.gone {
             entries.push(Entry::Gone(self.acked));
         }
@@ -176,7 +198,7 @@ impl Watcher {
         &mut self,
         machine: &Machine,
         again: bool,
-        wall: i64,
+        (greeted, wall): (bool, i64),
         shared: &mut Shared,
     ) -> Result<(), SpoolDown> {
         let mut again = again;
@@ -185,7 +207,7 @@ impl Watcher {
             let declared = Rc::new(machine.declared.clone());
             let cursor = Cursor { declared, ..self.cursor.clone() };
             let item = Item::Declarations { declarations: machine.declared.clone() };
-            self.put(item, cursor, None, wall, shared)?;
+            self.put(item, cursor, None, (greeted, wall), shared)?;
             again = true;
         }
         for (unit, unit_name) in UNITS.iter().enumerate() {
@@ -199,7 +221,7 @@ impl Watcher {
                 let signal = self.signal(machine, unit, condition, wall);
                 note!(shared, "h-{} {condition:?} {} {}", self.agent, signal.kind, unit_name);
                 let origin = down.then_some(self.shelf.len() as u64);
-                self.put(Item::Signal { signal: Box::new(signal) }, cursor, origin, wall, shared)?;
+                self.put(Item::Signal { signal: Box::new(signal) }, cursor, origin, (greeted, wall), shared)?;
                 self.last_raise[unit] = shared.now;
             }
         }
@@ -275,7 +297,6 @@ impl Watcher {
         let (old, acked) = (self.epoch.0, self.acked);
         self.append(wall, entries)?;
         self.acked = 0;
-        self.head_at_start = self.next_seq - 1;
         shared.oracle.renumber(self.agent, old, acked, lost, epoch.0);
         raises.into_iter().for_each(|(origin, seq)| shared.oracle.raised(self.agent, origin, epoch.0, seq));
         Ok(())

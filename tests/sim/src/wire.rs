@@ -35,6 +35,14 @@ pub struct Lease {
     pub stop: Option<String>,
 }
 
+/// Why a new life must begin, as the protocol has it.
+#[derive(Debug)]
+pub struct BeginEpoch {
+    pub reason: String,
+    /// Where the server knows that the run journal stood; nothing if that life is over for certain.
+    pub known: Option<Head>,
+}
+
 #[derive(Debug)]
 pub struct Response {
     pub epoch: Epoch,
@@ -44,7 +52,8 @@ pub struct Response {
     pub lease: Option<Lease>,
     pub orders: Vec<Rc<Order>>,
     pub cancels: Vec<(Digest, String)>,
-    pub begin_epoch: Option<String>,
+    /// The host must begin a new life, because its journal does not reach, or not hold, what the server knows.
+    pub begin_epoch: Option<BeginEpoch>,
     /// When the question was sent that this answers.
     pub asked_at: i64,
 }

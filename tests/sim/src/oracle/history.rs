@@ -130,8 +130,10 @@ impl Oracle {
             Event::DecisionTaken { decision, .. } => {
                 let votes = self.history.votes.entry(decision.plan).or_default();
                 votes.push((decision.by.clone(), decision.vote));
+                // A restored server may ask again about what was approved, and begun, in the history that it lost.
                 if decision.vote == Vote::Deny
                     && let Some(planned) = self.plans.get_mut(&decision.plan)
+                    && planned.approved.is_none()
                 {
                     planned.denied = true;
                 }
