@@ -7,6 +7,7 @@ fn a_deleted_file_that_is_held_open_is_emptied_and_its_bytes_kept() {
     let mut world = World::new();
     world.file("held.log", "bytes", 5);
     let path = world.real("held.log");
+    let inode = fs::metadata(&path).map(|m| m.ino()).expect("there");
     let script = "exec 3>>\"$1\"; rm \"$1\"; read -r _";
     let mut holder = std::process::Command::new("/bin/sh")
         .args(["-c", script, "sh"])
@@ -14,7 +15,6 @@ fn a_deleted_file_that_is_held_open_is_emptied_and_its_bytes_kept() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("sh");
-    let inode = fs::metadata(&path).map(|m| m.ino()).expect("there");
     while path.exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
