@@ -111,7 +111,11 @@ fn subject_value(subject: &Subject) -> Option<Value> {
     Some(match subject {
         Subject::Unit(unit) => Value::Unit(unit.clone()),
         Subject::Path(path) | Subject::Mount(path) => Value::Path(path.clone()),
-        Subject::Process(name) | Subject::Check(name) => Value::Word(name.clone()),
+        Subject::Process(name)
+        | Subject::Check(name)
+        | Subject::Account(name)
+        | Subject::Package(name)
+        | Subject::Sysctl(name) => Value::Word(name.clone()),
         Subject::Address(ip) => Value::Ip(*ip),
         Subject::Host => return None,
     })

@@ -63,7 +63,10 @@ pub fn refuse(action: &Action) -> Option<String> {
             Subject::Path(path) | Subject::Mount(path) => path_protected(path),
             Subject::Process(pid) => pid.as_str() == "1",
             Subject::Address(ip) => !one_other_machine(*ip),
-            Subject::Host | Subject::Check(_) => false,
+            // Whoever locks these out has locked himself out.
+            Subject::Account(name) => matches!(name.as_str(), "root" | "sopwith"),
+            Subject::Package(name) => name.as_str().starts_with("sopwith"),
+            Subject::Host | Subject::Check(_) | Subject::Sysctl(_) => false,
         };
         protected.then(|| {
             format!("{} would touch {subject}, which no plan may: it belongs to Sopwith or keeps the host reachable", action.name())

@@ -38,6 +38,12 @@ pub enum Subject {
     Process(Word),
     Address(IpAddr),
     Check(Word),
+    /// An account of the host.
+    Account(Word),
+    /// A package as the host's package manager calls it.
+    Package(Word),
+    /// A setting of the kernel, as in net.ipv4.ip_forward.
+    Sysctl(Word),
 }
 
 impl Subject {
@@ -61,6 +67,9 @@ impl fmt::Display for Subject {
             Self::Process(v) => write!(f, "process:{v}"),
             Self::Address(v) => write!(f, "address:{v}"),
             Self::Check(v) => write!(f, "check:{v}"),
+            Self::Account(v) => write!(f, "account:{v}"),
+            Self::Package(v) => write!(f, "package:{v}"),
+            Self::Sysctl(v) => write!(f, "sysctl:{v}"),
         }
     }
 }
@@ -75,7 +84,7 @@ impl FromStr for Subject {
             InvalidName::new(
                 "subject",
                 text,
-                "host, or unit: path: mount: process: address: check: and a name",
+                "host, or unit: path: mount: process: address: check: account: package: sysctl: and a name",
             )
         };
         let (what, name) = text.split_once(':').ok_or_else(wrong)?;
@@ -86,6 +95,9 @@ impl FromStr for Subject {
             "process" => Self::Process(Word::new(name)?),
             "address" => Self::Address(name.parse().map_err(|_| wrong())?),
             "check" => Self::Check(Word::new(name)?),
+            "account" => Self::Account(Word::new(name)?),
+            "package" => Self::Package(Word::new(name)?),
+            "sysctl" => Self::Sysctl(Word::new(name)?),
             _ => return Err(wrong()),
         })
     }

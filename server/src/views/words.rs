@@ -40,7 +40,11 @@ fn subject_name(subject: &Subject) -> String {
         Subject::Host => "the host".into(),
         Subject::Unit(unit) => unit.as_str().trim_end_matches(".service").into(),
         Subject::Path(path) | Subject::Mount(path) => path.to_string(),
-        Subject::Process(name) | Subject::Check(name) => name.to_string(),
+        Subject::Process(name)
+        | Subject::Check(name)
+        | Subject::Account(name)
+        | Subject::Package(name)
+        | Subject::Sysctl(name) => name.to_string(),
         Subject::Address(ip) => ip.to_string(),
     }
 }
