@@ -2,6 +2,7 @@
 
 use crate::client::{self, Client, escape};
 use crate::failure::Failure;
+use crate::report;
 use crate::ui::{Cell, Ui};
 use crate::words;
 use clap::{Args, Subcommand};
@@ -15,6 +16,8 @@ pub enum Host {
     List(List),
     /// Makes a single-use token with which a host joins.
     JoinToken(JoinToken),
+    /// Shows what a host's checks said on a day, what is wrong first.
+    Report(report::Report),
     /// Shuts a host out; its certificate counts for nothing from now on.
     Revoke(Revoke),
 }
@@ -51,6 +54,7 @@ pub async fn run(args: Host, client: &Client, ui: &Ui) -> Result<(), Failure> {
             let answer = client.list::<api::HostView>("/hosts", "", args.limit).await?;
             ui.show(&answer.raw, || list(&answer.view, ui))
         }
+        Host::Report(args) => report::run(args, client, ui).await,
         Host::JoinToken(args) => join_token(args, client, ui).await,
         Host::Revoke(args) => revoke(args, client, ui).await,
     }

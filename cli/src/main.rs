@@ -18,6 +18,7 @@ mod plan_text;
 mod playbook;
 mod policy;
 mod proof;
+mod report;
 mod run;
 mod session;
 mod sse;

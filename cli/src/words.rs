@@ -42,6 +42,19 @@ pub fn host_state(name: &str) -> (Tone, String) {
     (tone, text.to_owned())
 }
 
+/// Returns how a check stands as glyph and word.
+pub fn verdict(name: &str) -> (Tone, String) {
+    let (tone, text) = match name {
+        "ok" => (Tone::Good, "✓ well"),
+        "warning" => (Tone::Attention, "▲ warning"),
+        "critical" => (Tone::Bad, "◆ critical"),
+        "unknown" => (Tone::Attention, "■ not known"),
+        "pending" => (Tone::Quiet, "… not run yet"),
+        other => return (Tone::Quiet, format!("? {other}")),
+    };
+    (tone, text.to_owned())
+}
+
 /// Returns a plan's state in words.
 pub fn plan_state(name: &str) -> &str {
     match name {

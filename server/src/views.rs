@@ -3,6 +3,7 @@
 
 mod host;
 mod incident;
+mod inspection;
 mod overview;
 mod plan;
 mod run;
@@ -12,6 +13,7 @@ mod words;
 
 pub use host::{Presence, automation, host_view};
 pub use incident::{incident_summary, incident_view, timeline};
+pub use inspection::inspection_view;
 pub use overview::{Overview, overview};
 pub use plan::{
     budget, current_plan, plan_state, plan_view, playbook_view, proposal_view, risk, sop_record, step_view,

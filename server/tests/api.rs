@@ -209,6 +209,7 @@ async fn answers_are_what_their_description_says() {
     let world = World::start().await;
     let plan = proposed(&world).await;
     let admin = world.token("admin").await;
+    world.agent("db-1").await.items(1, vec![common::inspection("2026-01-01", true)]).await;
     let document = sopwith_server::api::openapi::document();
     let paths = [
         "/api/v1/whoami".to_owned(),
@@ -219,6 +220,7 @@ async fn answers_are_what_their_description_says() {
         "/api/v1/playbooks".into(),
         "/api/v1/playbooks/start-it".into(),
         "/api/v1/hosts".into(),
+        "/api/v1/hosts/db-1/inspection".into(),
         "/api/v1/automation".into(),
         "/api/v1/people".into(),
         "/api/v1/tokens".into(),
@@ -277,4 +279,39 @@ fn check(document: &Json, schema: &Json, value: &Json, place: &str) {
             check(document, known, field, &format!("{place}.{name}"));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hosts_inspection_can_be_read_by_day() {
+    let world = World::start().await;
+    let agent = world.agent("web-1").await;
+    let viewer = world.token("viewer").await;
+    let get = async |path: &str| read(world.ask(&viewer, Method::GET, path).send().await.unwrap()).await;
+    let (status, problem) = get("/api/v1/hosts/web-1/inspection").await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");
+    let days = [("2026-01-01", false), ("2026-01-01", true), ("2026-01-02", false)];
+    agent.items(1, days.iter().map(|(day, complete)| common::inspection(day, *complete)).collect()).await;
+    for (query, day, complete) in [
+        ("", "2026-01-02", false),
+        ("?date=2026-01-01", "2026-01-01", true),
+        ("?date=2026-01-02", "2026-01-02", false),
+    ] {
+        let (status, view) = get(&format!("/api/v1/hosts/web-1/inspection{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{view}");
+        assert_eq!((&view["day"], &view["complete"]), (&json!(day), &json!(complete)));
+        assert_eq!(view["days"], json!(["2026-01-02", "2026-01-01"]));
+        assert_eq!(view["checks"][0]["check"], json!("shop"), "what is wrong comes first: {view}");
+        assert_eq!(view["checks"][1]["verdict"], json!("pending"));
+    }
+    for (path, status) in [
+        ("/api/v1/hosts/web-1/inspection?date=2025-12-31", StatusCode::NOT_FOUND),
+        ("/api/v1/hosts/web-1/inspection?date=yesterday", StatusCode::BAD_REQUEST),
+        ("/api/v1/hosts/nobody/inspection", StatusCode::NOT_FOUND),
+        ("/hosts/nobody/inspection", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(world.ask(&viewer, Method::GET, path).send().await.unwrap().status(), status, "{path}");
+    }
+    let page = world.ask(&viewer, Method::GET, "/hosts/web-1/inspection").send().await.unwrap();
+    let text = page.text().await.unwrap();
+    assert!(text.contains("it answers 503") && text.contains("2 missed"), "{text}");
 }

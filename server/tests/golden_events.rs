@@ -9,6 +9,7 @@ use sopwith_domain::declaration::{Declaration, Declarations, Forbidden};
 use sopwith_domain::event::{EVENT_VERSION, Event, Versioned};
 use sopwith_domain::ids::{Digest, Epoch, IncidentId, PlaybookId, RuleId};
 use sopwith_domain::incident::WhyNot;
+use sopwith_domain::inspection::{Day, Inspected, Inspection, Verdict};
 use sopwith_domain::matching::choose;
 use sopwith_domain::order::{Order, SignedText};
 use sopwith_domain::people::Role;
@@ -67,6 +68,31 @@ fn declarations() -> Declarations {
             },
         ],
         broken: vec!["x.yaml: line 1".into()],
+    }
+}
+
+fn inspection() -> Inspection {
+    let at = Timestamp(1_767_225_600_000);
+    let one = |check: &str, verdict, since| Inspected {
+        check: word(check),
+        kind: word("plugin"),
+        schedule: "cron 0 3 * * *".into(),
+        runs: 3,
+        warnings: 1,
+        criticals: 1,
+        unknowns: 0,
+        missed: 2,
+        verdict,
+        since,
+        last_at: since,
+        line: "DISK OK".into(),
+    };
+    Inspection {
+        day: Day::new("2026-01-01").unwrap(),
+        made_at: at,
+        complete: true,
+        checks: vec![one("disk", Some(Verdict::Ok), Some(at)), one("new", None, None)],
+        left_out: 1,
     }
 }
 
@@ -167,6 +193,7 @@ fn samples() -> Vec<Event> {
         Event::PersonDisabled { name: name("bob"), by: alice.clone() },
         Event::AccessChanged { by: alice, what: reason() },
         Event::ServerStarted,
+        Event::InspectionReported { host: web, report: Box::new(inspection()) },
     ]
 }
 
@@ -181,6 +208,7 @@ fn known(event: &Event) {
         | Event::ItemTaken { .. }
         | Event::GapRecorded { .. }
         | Event::DeclarationsReported { .. }
+        | Event::InspectionReported { .. }
         | Event::IncidentOpened { .. }
         | Event::SignalFolded { .. }
         | Event::IncidentReopened { .. }

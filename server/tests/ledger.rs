@@ -18,7 +18,7 @@ use std::path::Path;
 fn projections(database: &Path) -> Vec<Vec<Value>> {
     let db = Connection::open(database).unwrap();
     let mut rows = Vec::new();
-    for table in ["incidents", "runs", "hosts", "host_epochs"] {
+    for table in ["incidents", "runs", "hosts", "host_epochs", "inspections"] {
         let mut select = db.prepare(&format!("SELECT '{table}', * FROM {table} ORDER BY 2, 3")).unwrap();
         let width = select.column_count();
         let found = select.query_map([], |row| (0..width).map(|n| row.get(n)).collect()).unwrap();
@@ -36,6 +36,8 @@ async fn some_history(world: &World) {
     other.items(1, vec![other.raised("c.service")]).await;
     let cleared = other.signal("c.service", Condition::Cleared);
     other.items(2, vec![sopwith_domain::command::Item::Signal { signal: Box::new(cleared) }]).await;
+    let days = [("2026-01-01", false), ("2026-01-01", true), ("2026-01-02", false)];
+    other.items(3, days.iter().map(|(day, complete)| common::inspection(day, *complete)).collect()).await;
     let plan = app.ledger.state().incidents.values().next().unwrap().proposal.clone().unwrap().plan;
     let approve = Command::Decide {
         incident: plan.target.incident,
@@ -64,7 +66,7 @@ async fn projections_can_be_dropped_and_rebuilt() {
     let World { dir: _kept, running, .. } = world;
     running.stop().await;
     let written = projections(&database);
-    assert!(written.len() >= 3 + 1 + 2 + 2, "{written:?}");
+    assert!(written.len() >= 3 + 1 + 2 + 2 + 2, "{written:?}");
     let events = rebuild_projections(&database).unwrap();
     assert!(events > 10);
     assert_eq!(projections(&database), written, "rebuilt in {dir:?}");

@@ -3,6 +3,7 @@
 use crate::approval::Vote;
 use crate::declaration::Declarations;
 use crate::ids::{AccountName, Digest, Epoch, HostId, IncidentId, PlaybookId};
+use crate::inspection::Inspection;
 use crate::order::SignedText;
 use crate::people::Role;
 use crate::run::Record;
@@ -19,6 +20,10 @@ pub enum Item {
     },
     Declarations {
         declarations: Declarations,
+    },
+    /// What the host's checks said in the course of a day; a later report of the same day replaces it.
+    Inspection {
+        report: Box<Inspection>,
     },
     /// Items `from_seq` to this one's own number are gone, both included: it stands in the place of the last (spool
     /// full, or trimmed before the server was set back), with the reason.

@@ -5,6 +5,7 @@ use crate::approval::{Approval, Decision};
 use crate::declaration::Declarations;
 use crate::ids::{AccountName, Digest, Epoch, HostId, IncidentId, PlaybookId};
 use crate::incident::WhyNot;
+use crate::inspection::Inspection;
 use crate::matching::Candidate;
 use crate::order::SignedText;
 use crate::people::Role;
@@ -74,6 +75,11 @@ pub enum Event {
     DeclarationsReported {
         host: HostId,
         declarations: Declarations,
+    },
+    /// A host told what its checks said in the course of a day.
+    InspectionReported {
+        host: HostId,
+        report: Box<Inspection>,
     },
     IncidentOpened {
         incident: IncidentId,

@@ -98,7 +98,8 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
                 person.disabled = true;
             }
         }
-        Event::AccessChanged { .. } => {}
+        // A report is kept in its projection; nothing is decided by it.
+        Event::AccessChanged { .. } | Event::InspectionReported { .. } => {}
         other => incident(state, other, at),
     }
 }

@@ -15,6 +15,7 @@ pub mod event;
 pub mod evolve;
 pub mod ids;
 pub mod incident;
+pub mod inspection;
 pub mod matching;
 pub mod mutant;
 pub mod order;

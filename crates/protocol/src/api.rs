@@ -17,6 +17,7 @@
 //! | `POST /playbooks` · `DELETE /playbooks/{id}` | admin | [`SignedText`](sopwith_domain::order::SignedText) |
 //! | `GET /policy` · `PUT /policy`            | viewer · admin | [`SignedText`](sopwith_domain::order::SignedText) |
 //! | `GET /hosts` · `POST /hosts/{id}/revoke` | viewer · admin | → [`Page`]<[`HostView`]> |
+//! | `GET /hosts/{id}/inspection?date=`       | viewer   | → [`InspectionView`] of a day, or the newest |
 //! | `POST /join-tokens`                      | admin    | [`JoinTokenBody`] → [`JoinToken`] |
 //! | `GET /automation` · `POST /stop` · `POST /resume` | viewer · operator · admin | [`WithReason`] → [`Automation`] |
 //! | `GET /people` · `POST /people` · `PATCH /people/{name}` | admin | [`PersonBody`] |
@@ -279,6 +280,36 @@ pub struct HostView {
     pub open_incidents: u64,
     pub declarations: Vec<String>,
     pub items_lost: u64,
+}
+
+/// A host's inspection report of one day, what is wrong first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InspectionView {
+    pub host: String,
+    pub day: String,
+    /// Days of which there is a report, newest first.
+    pub days: Vec<String>,
+    pub made_at: String,
+    pub complete: bool,
+    pub left_out: u64,
+    pub checks: Vec<InspectedView>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InspectedView {
+    pub check: String,
+    pub kind: String,
+    pub schedule: String,
+    /// ok, warning, critical, unknown, pending.
+    pub verdict: String,
+    pub line: String,
+    pub runs: u64,
+    pub warnings: u64,
+    pub criticals: u64,
+    pub unknowns: u64,
+    pub missed: u64,
+    pub since: Option<String>,
+    pub last_at: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -5,18 +5,20 @@ use crate::app::App;
 use crate::auth::Person;
 use crate::exchange::join::make_token;
 use crate::input::Input;
+use crate::ledger::inspections;
 use crate::problem::Fault;
 use crate::routes::{Need, Route};
-use crate::views::host_view;
+use crate::views::{host_view, inspection_view};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{Method, StatusCode};
 use axum::response::IntoResponse;
 use sopwith_domain::command::Command;
 use sopwith_domain::ids::HostId;
+use sopwith_domain::inspection::Day;
 use sopwith_domain::people::Role;
 use sopwith_domain::time::{HOUR_MS, SECOND_MS};
-use sopwith_protocol::api::{HostView, JoinToken, JoinTokenBody, Page};
+use sopwith_protocol::api::{HostView, InspectionView, JoinToken, JoinTokenBody, Page};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -34,6 +36,9 @@ pub fn routes() -> Vec<Route> {
         Route::api(Method::POST, "/api/v1/hosts/{id}/revoke", admin, revoke)
             .about("Revokes a host: from its next request on it is refused")
             .gives("HostView"),
+        Route::api(Method::GET, "/api/v1/hosts/{id}/inspection", viewer, inspection)
+            .about("Returns what a host's checks said on a day, or on the newest day that it reported")
+            .gives("InspectionView"),
         Route::api(Method::POST, "/api/v1/join-tokens", admin, join_token)
             .about("Makes a single-use token with which a machine can join")
             .takes("JoinTokenBody")
@@ -63,6 +68,31 @@ async fn revoke(
     let state = app.ledger.state();
     let known = state.hosts.get(&host).ok_or_else(unknown)?;
     Ok(Json(host_view(&state, &host, known, &app.presence.of(&host))))
+}
+
+/// Which day is wanted.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct OfDay {
+    date: Option<String>,
+}
+
+async fn inspection(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(of): Query<OfDay>,
+) -> Result<Json<InspectionView>, Fault> {
+    let host =
+        HostId::new(id.clone()).map_err(|_| Fault::not_found(format!("there is no host {id:.253}")))?;
+    let day = of.date.map(Day::new).transpose().map_err(|e| Fault::malformed(e.to_string()))?;
+    let (known, wanted) = (host.clone(), day.clone());
+    let (report, days) =
+        app.readers.read(move |db| Ok(inspections::read(db, &known, wanted.as_ref())?)).await?;
+    let report = report.ok_or_else(|| {
+        let of = day.map_or_else(String::new, |day| format!(" of {day}"));
+        Fault::not_found(format!("{host} has sent no inspection report{of}"))
+    })?;
+    Ok(Json(inspection_view(&host, &report, days)))
 }
 
 async fn join_token(

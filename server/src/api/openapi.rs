@@ -115,6 +115,9 @@ fn parameters(route: &Route) -> Vec<Value> {
         ));
         parameters.push(given("query", "after", false, text.clone()));
     }
+    if route.path.ends_with("/inspection") {
+        parameters.push(given("query", "date", false, json!({ "type": "string", "format": "date" })));
+    }
     if route.path == "/api/v1/incidents" {
         parameters.push(given("query", "open", false, json!({ "type": "boolean" })));
     }

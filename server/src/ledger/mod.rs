@@ -9,6 +9,7 @@
 mod boot;
 mod hooks;
 mod index;
+pub mod inspections;
 mod news;
 pub mod projection;
 mod schema;

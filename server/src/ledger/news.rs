@@ -95,7 +95,8 @@ impl About {
             | Event::HostHeard { host: h }
             | Event::ItemTaken { host: h, .. }
             | Event::GapRecorded { host: h, .. }
-            | Event::DeclarationsReported { host: h, .. } => host(h),
+            | Event::DeclarationsReported { host: h, .. }
+            | Event::InspectionReported { host: h, .. } => host(h),
             Event::IncidentOpened { incident: id, .. }
             | Event::SignalFolded { incident: id, .. }
             | Event::IncidentReopened { incident: id, .. }

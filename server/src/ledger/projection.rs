@@ -1,6 +1,8 @@
 //! Rows for reports and other programs, written in the transaction of the events they come from. Each row is a
-//! function of the state; `sopwith-server rebuild-projections` drops and writes them all again from the journal.
+//! function of the state, or of the newest event of its kind; `sopwith-server rebuild-projections` drops them all and
+//! writes them again from the journal.
 
+use super::inspections::Reported;
 use super::news::About;
 use rusqlite::{Connection, params};
 use sopwith_domain::event::Event;
@@ -19,6 +21,7 @@ pub struct Touched {
     runs: BTreeSet<Digest>,
     hosts: BTreeSet<HostId>,
     epochs: Vec<(HostId, Epoch, Timestamp)>,
+    inspections: Reported,
 }
 
 impl Touched {
@@ -31,6 +34,7 @@ impl Touched {
         if let Event::HostEnrolled { host, epoch } | Event::EpochBegan { host, epoch, .. } = event {
             self.epochs.push((host.clone(), *epoch, at));
         }
+        self.inspections.add(event);
     }
 
     /// Writes the rows of everything touched.
@@ -51,7 +55,7 @@ impl Touched {
         for (host, epoch, at) in &self.epochs {
             insert.execute(params![host.as_str(), epoch.0.to_string(), at.0])?;
         }
-        Ok(())
+        self.inspections.write(to)
     }
 }
 

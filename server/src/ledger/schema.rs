@@ -19,10 +19,13 @@ CREATE TABLE IF NOT EXISTS hosts (
 CREATE TABLE IF NOT EXISTS host_epochs (
     host TEXT NOT NULL, epoch TEXT NOT NULL, began_at INTEGER NOT NULL, PRIMARY KEY (host, epoch)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS inspections (
+    host TEXT NOT NULL, day TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (host, day)
+) STRICT;
 ";
 
 /// Names of the projection tables.
-pub const PROJECTION_TABLES: [&str; 4] = ["incidents", "runs", "hosts", "host_epochs"];
+pub const PROJECTION_TABLES: [&str; 5] = ["incidents", "runs", "hosts", "host_epochs", "inspections"];
 
 /// Credentials and remembered answers.
 pub const ACCESS: &str = "

@@ -101,6 +101,7 @@ fn who(event: &Event) -> Option<String> {
         Event::ItemTaken { host, .. }
         | Event::GapRecorded { host, .. }
         | Event::DeclarationsReported { host, .. }
+        | Event::InspectionReported { host, .. }
         | Event::RunReported { host, .. } => Some(host.to_string()),
         Event::IncidentOpened { signal, .. }
         | Event::SignalFolded { signal, .. }

@@ -98,6 +98,18 @@ pub fn host_state(name: &str) -> Markup {
     }
 }
 
+/// Returns how a check stands.
+pub fn verdict(name: &str) -> Markup {
+    match name {
+        "ok" => badge(Tone::Ok, Glyph::Check, "Well"),
+        "warning" => badge(Tone::Warning, Glyph::Triangle, "Warning"),
+        "critical" => badge(Tone::Critical, Glyph::Diamond, "Critical"),
+        "unknown" => badge(Tone::Parked, Glyph::Square, "Not known"),
+        "pending" => badge(Tone::Information, Glyph::Info, "Not run yet"),
+        other => badge(Tone::Information, Glyph::Info, other),
+    }
+}
+
 /// Returns what a risk class means for a decision.
 pub fn risk_words(risk: &str) -> &'static str {
     match risk {

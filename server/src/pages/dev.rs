@@ -1,12 +1,14 @@
 //! Every component and every page with sample data, to be looked at together. Debug builds and tests only.
 
 use super::components::{
-    Tone, badge, digest, empty, host_state, phase, plan_state, priority, run_state, sparkline,
+    Tone, badge, digest, empty, host_state, phase, plan_state, priority, run_state, sparkline, verdict,
 };
 use super::frame::{Frame, Notice, Place, Viewer, notice_box, page};
 use super::glyph::Glyph;
 use super::samples::World;
-use super::{approvals, audit, diff, hosts, incident, incidents, more, overview, run, runs, sops};
+use super::{
+    approvals, audit, diff, hosts, incident, incidents, inspection, more, overview, run, runs, sops,
+};
 use crate::views::{self, Presence};
 use maud::{Markup, html};
 use sopwith_domain::ids::Digest;
@@ -51,6 +53,7 @@ pub fn components(world: &World) -> Markup {
             div { @for name in ["waiting", "approved", "released", "accepted", "void"] { (plan_state(name)) } }
             div { @for name in ["accepted", "running", "verifying", "soaking", "undoing", "resolved", "rolled_back", "parked", "refused"] { (run_state(name)) } }
             div { @for name in ["connected", "silent", "revoked"] { (host_state(name)) } }
+            div { @for name in ["ok", "warning", "critical", "unknown", "pending"] { (verdict(name)) } }
             h2 { "Drawings" }
             div { @for glyph in Glyph::ALL { (glyph.svg()) } }
             h2 { "Type" }
@@ -123,6 +126,11 @@ pub fn all(world: &World, role: Role) -> Vec<(String, Markup)> {
         ),
     };
     add("hosts", f.clone(), hosts::content(&f, &all, (!all.is_empty()).then_some(&token)));
+    for (number, (host, report)) in world.inspections().iter().enumerate() {
+        let view = views::inspection_view(host, report, vec![report.day.to_string(), "2026-01-01".into()]);
+        add(&format!("inspection-{number}"), f.clone(), inspection::content(&f, &view));
+    }
+    add("inspection-none", f.clone(), inspection::none("web-1", None, None));
     let f = at("Audit", Place::Audit);
     let entries = world.audit();
     add("audit", f.clone(), audit::content(&f, &entries[entries.len().saturating_sub(40)..]));

@@ -40,6 +40,7 @@ fn row(frame: &Frame, host: &HostView) -> Markup {
                     @else { a href={ "/incidents?q=" (host.host) } {
                         (host.open_incidents) @if host.open_incidents == 1 { " open incident" } @else { " open incidents" }
                     } }
+                    " · " a href={ "/hosts/" (host.host) "/inspection" } { "inspection" }
                     @if host.items_lost > 0 { " · " (host.items_lost) " observations lost" }
                 }
                 @for declaration in &host.declarations { span.more { (declaration) } }

@@ -17,12 +17,15 @@ pub mod glyph;
 pub mod hosts;
 pub mod incident;
 pub mod incidents;
+pub mod inspection;
 pub mod more;
 pub mod overview;
 mod past;
 mod reading;
 pub mod run;
 pub mod runs;
+#[cfg(any(test, debug_assertions))]
+mod sample_inspection;
 #[cfg(any(test, debug_assertions))]
 pub mod samples;
 pub mod sops;
@@ -60,6 +63,7 @@ pub fn routes() -> Vec<Route> {
         Route::page(get(), "/sops", viewer, reading::sops_page),
         Route::page(get(), "/sops/{id}", viewer, reading::sop_page),
         Route::page(get(), "/hosts", viewer, reading::hosts_page),
+        Route::page(get(), "/hosts/{id}/inspection", viewer, reading::inspection_page),
         Route::page(post(), "/hosts/join-token", Need::Role(Role::Admin), forms::join_token),
         Route::page(post(), "/hosts/{id}/revoke", Need::Role(Role::Admin), forms::revoke),
         Route::page(get(), "/audit", viewer, reading::audit_page),

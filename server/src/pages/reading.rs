@@ -2,14 +2,15 @@
 
 use super::answer::{Did, frame, missing, show};
 use super::frame::Place;
-use super::{approvals, audit, hosts, incident, incidents, more, overview, run, runs, sops};
+use super::{approvals, audit, hosts, incident, incidents, inspection, more, overview, run, runs, sops};
 use crate::app::App;
 use crate::auth::Person;
-use crate::ledger::STREAM;
+use crate::ledger::{STREAM, inspections};
 use crate::views;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use sopwith_domain::ids::{Digest, IncidentId, PlaybookId};
+use sopwith_domain::ids::{Digest, HostId, IncidentId, PlaybookId};
+use sopwith_domain::inspection::Day;
 use sopwith_journal::sqlite::read_in;
 
 pub async fn overview_page(State(app): State<App>, person: Person) -> Response {
@@ -115,6 +116,31 @@ pub async fn hosts_page(State(app): State<App>, person: Person, Query(did): Quer
     frame.notice = did.notice();
     frame.live = Some("all".into());
     show(&frame, hosts::content(&frame, &host_views(&app), None))
+}
+
+pub async fn inspection_page(
+    State(app): State<App>,
+    person: Person,
+    Path(id): Path<String>,
+    Query(query): Query<inspection::Query>,
+) -> Result<Response, Response> {
+    let known = HostId::new(id).ok().filter(|id| app.ledger.state().hosts.contains_key(id));
+    let Some(host) = known else {
+        return Ok(missing(&app, &person, Place::Hosts, "There is no host of this name."));
+    };
+    // What is no day is a day of which there is no report.
+    let day = query.date.as_deref().map(Day::new).and_then(Result::ok);
+    let asked_for = (host.clone(), day.clone());
+    let read =
+        app.readers.read(move |db| Ok(inspections::read(db, &asked_for.0, asked_for.1.as_ref())?)).await;
+    let (report, days) = read.map_err(|error| super::fault(&error.into()))?;
+    let frame = frame(&app, &person, format!("Inspection of {host}"), Place::Hosts);
+    let Some(report) = report else {
+        let content =
+            inspection::none(host.as_str(), day.as_ref().map(Day::as_str), days.first().map(String::as_str));
+        return Ok(show(&frame, content));
+    };
+    Ok(show(&frame, inspection::content(&frame, &views::inspection_view(&host, &report, days))))
 }
 
 /// Returns all hosts by name.

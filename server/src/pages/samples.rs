@@ -7,6 +7,7 @@ use sopwith_domain::declaration::{Declaration, Declarations};
 use sopwith_domain::event::{EVENT_VERSION, Event, Recorded, Versioned};
 use sopwith_domain::evolve::evolve;
 use sopwith_domain::ids::{AccountName, Digest, Epoch, HostId, IncidentId, RuleId};
+use sopwith_domain::inspection::Inspection;
 use sopwith_domain::order::SignedText;
 use sopwith_domain::people::Role;
 use sopwith_domain::run::{End, Record, StepResult, UndoResult, What};
@@ -126,6 +127,15 @@ impl World {
             }
         };
         self.journal.iter().map(entry).collect()
+    }
+
+    /// Returns the inspection reports, in the order in which they came.
+    pub fn inspections(&self) -> Vec<(HostId, Inspection)> {
+        let reported = self.journal.iter().filter_map(|recorded| match &recorded.event {
+            Event::InspectionReported { host, report } => Some((host.clone(), (**report).clone())),
+            _ => None,
+        });
+        reported.collect()
     }
 }
 
@@ -273,6 +283,8 @@ pub fn ordinary() -> World {
         Item::Declarations { declarations: Declarations { stated: vec![declared], broken: vec![] } },
         "db-1",
     );
+    let report = Box::new(super::sample_inspection::report(world.now));
+    world.tells(Item::Inspection { report }, "web-1");
     world.raises(unit_signal("db-1", "unit.failed", "postgresql.service", "postgresql.service failed"));
     world.passes(7 * MINUTE_MS);
     world.raises(mount_signal("web-3", "/var/log", 93));

@@ -123,6 +123,10 @@ pub fn event_sentence(event: &Event) -> String {
                 _ => format!("{host} has declarations that cannot be read"),
             }
         }
+        Event::InspectionReported { host, report } => {
+            let when = if report.complete { "of" } else { "so far of" };
+            format!("{host} reports what its {} checks said {when} {}", report.checks.len(), report.day)
+        }
         Event::IncidentOpened { incident, signal, priority, .. } => {
             format!("{incident} opened as {priority}: {}", title(signal))
         }

@@ -6,6 +6,7 @@ use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Response, S
 use serde_json::{Value as Json, json};
 use sopwith_domain::command::{Command, Item};
 use sopwith_domain::ids::{AccountName, Digest, Epoch, HostId, RuleId};
+use sopwith_domain::inspection::{Day, Inspected, Inspection, Verdict};
 use sopwith_domain::order::SignedText;
 use sopwith_domain::people::{Role, SERVER_ACCOUNT};
 use sopwith_domain::run::Record;
@@ -265,4 +266,30 @@ impl Agent {
             cause: None,
         }
     }
+}
+
+/// Makes an inspection report of a day, with one check that is critical and one that has not run.
+pub fn inspection(day: &str, complete: bool) -> Item {
+    let one = |check: &str, verdict: Option<Verdict>| Inspected {
+        check: Word::new(check).unwrap(),
+        kind: Word::new("http").unwrap(),
+        schedule: "every 1m".into(),
+        runs: 3,
+        warnings: 1,
+        criticals: 1,
+        unknowns: 0,
+        missed: 2,
+        verdict,
+        since: verdict.map(|_| Timestamp(1_767_225_600_000)),
+        last_at: verdict.map(|_| Timestamp(1_767_225_600_000)),
+        line: "it answers 503".into(),
+    };
+    let report = Inspection {
+        day: Day::new(day).unwrap(),
+        made_at: Timestamp(1_767_225_600_000),
+        complete,
+        checks: vec![one("new", None), one("shop", Some(Verdict::Critical))],
+        left_out: 0,
+    };
+    Item::Inspection { report: Box::new(report) }
 }

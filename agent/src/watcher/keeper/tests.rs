@@ -48,6 +48,7 @@ impl Bench {
                 format!("{mark}{}{}", signal.rule, if signal.cause.is_some() { " caused" } else { "" })
             }
             Item::Declarations { .. } => "declarations".into(),
+            Item::Inspection { report } => format!("inspection {}", report.day),
             Item::Gap { .. } => "gap".into(),
         };
         batch.items.into_iter().map(one).collect()

@@ -310,6 +310,7 @@ impl Row {
                 (rank(signal.severity, raised), Some(signal.fingerprint().to_string()), Some(raised))
             }
             Item::Declarations { .. } => (rank(Severity::Critical, false), None, None),
+            Item::Inspection { .. } => (rank(Severity::Warning, true), None, None),
             Item::Gap { .. } => (RANK_KEPT, None, None),
         };
         let body = serde_json::to_string(&item).expect("an item has string keys and no floats");

@@ -57,6 +57,7 @@ fn told(batch: &Batch<Item>) -> Vec<String> {
         .map(|(item, seq)| match item {
             Item::Signal { signal } => format!("{seq} {}", signal.summary),
             Item::Declarations { .. } => format!("{seq} declarations"),
+            Item::Inspection { .. } => format!("{seq} inspection"),
             Item::Gap { from_seq, reason } => {
                 format!("{seq} gap from {from_seq}: {}", reason.split(':').next().unwrap_or(""))
             }
@@ -175,7 +176,7 @@ fn criticals_outlive_a_flood_and_every_number_is_accounted_for() {
                     criticals += u64::from(signal.severity == Severity::Critical);
                     seq
                 }
-                Item::Declarations { .. } => seq,
+                Item::Declarations { .. } | Item::Inspection { .. } => seq,
             };
             assert_eq!(from, next);
             next = seq + 1;

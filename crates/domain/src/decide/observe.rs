@@ -49,6 +49,17 @@ pub fn observe(
                 events.push(Event::DeclarationsReported { host: host.clone(), declarations });
             }
         }
+        Item::Inspection { report } => match report.bound_broken() {
+            Some(reason) => events.push(Event::GapRecorded {
+                host: host.clone(),
+                from_seq: seq,
+                through_seq: seq,
+                reason: format!("an inspection report was refused: {reason}"),
+            }),
+            None => {
+                events.push(Event::InspectionReported { host: host.clone(), report: report.clone() });
+            }
+        },
         Item::Signal { signal } => match fault(signal, host, epoch) {
             Some(reason) => events.push(Event::GapRecorded {
                 host: host.clone(),

@@ -289,6 +289,38 @@ fn signals() {
 }
 
 #[test]
+fn an_inspection_report_is_recorded_within_its_bounds() {
+    use crate::inspection::{Day, Inspection};
+    let report = |left_out| Inspection {
+        day: Day::new("2026-01-31").expect("a day"),
+        made_at: Timestamp(0),
+        complete: true,
+        checks: Vec::new(),
+        left_out,
+    };
+    let one = crate::inspection::Inspected {
+        check: Word::new("a").expect("a word"),
+        kind: Word::new("http").expect("a word"),
+        schedule: "every 1m".into(),
+        runs: 1,
+        warnings: 0,
+        criticals: 0,
+        unknowns: 0,
+        missed: 0,
+        verdict: None,
+        since: None,
+        last_at: None,
+        line: "x".repeat(crate::inspection::LINE_BYTES_MAX + 1),
+    };
+    let mut told = Told::new();
+    told.item(Item::Inspection { report: Box::new(report(0)) });
+    let too_long = Inspection { checks: vec![one], ..report(0) };
+    told.item(Item::Inspection { report: Box::new(too_long) });
+    let host = &told.state.hosts[&web()];
+    assert_eq!((host.items_through, host.items_lost), (2, 1), "the second was refused, and counted");
+}
+
+#[test]
 fn a_gap_counts_its_first_and_its_last_item() {
     let mut told = Told::new();
     let item = Item::Gap { from_seq: 1, reason: "full".into() };
