@@ -166,6 +166,10 @@ pub fn head(incident: &IncidentView, ui: &Ui) -> String {
     if let Some(why_not) = &incident.why_not {
         row("why not", why_not);
     }
+    if !incident.stands_for.is_empty() {
+        let folded: Vec<String> = incident.stands_for.iter().map(ToString::to_string).collect();
+        row("stands for", &folded.join(", "));
+    }
     if !incident.fields.is_empty() {
         section(&mut out, "What the host says", ui);
         ui.pairs(&mut out, 2, incident.fields.iter().map(|(name, value)| (name.as_str(), value.clone())));

@@ -46,6 +46,7 @@ fn signal() -> Signal {
         evidence: vec![Evidence { title: "journal".into(), text: "line 1\nline 2".into() }],
         observed_at: Timestamp(1_767_225_600_000),
         cause: Some(Digest([3; 32])),
+        depends_on: Vec::new(),
     }
 }
 
@@ -166,6 +167,7 @@ fn samples() -> Vec<Event> {
             },
         },
         Event::Refrained { incident, why_not: WhyNot::LookAfresh { after: reason() } },
+        Event::Refrained { incident, why_not: WhyNot::Follows { root: incident, subject: Subject::Host } },
         Event::PlanProposed { incident, plan: Box::new(plan), expires_at: at, required_approvals: 1 },
         Event::DecisionTaken { incident, decision },
         Event::PlanApproved { incident, approval },

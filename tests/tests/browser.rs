@@ -153,6 +153,7 @@ impl Stage {
             evidence: vec![Evidence { title: "journal".into(), text: HOSTILE.into() }],
             observed_at: sopwith_tests::browser::now(),
             cause: None,
+            depends_on: Vec::new(),
         }
     }
 

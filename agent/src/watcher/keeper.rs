@@ -288,6 +288,7 @@ impl Keeper {
             evidence: if condition == Condition::Raised { fault.evidence } else { Vec::new() },
             observed_at: clock::now(),
             cause,
+            depends_on: fault.depends_on,
         }
     }
 

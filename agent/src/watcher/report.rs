@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use sopwith_domain::declaration::Declarations;
 use sopwith_domain::ids::RuleId;
 use sopwith_domain::signal::{
-    EVIDENCE_BYTES_MAX, EVIDENCE_MAX, Evidence, FIELDS_MAX, SUMMARY_BYTES_MAX, Severity, SignalKind, Subject,
+    DEPENDS_ON_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX, Evidence, FIELDS_MAX, SUMMARY_BYTES_MAX, Severity,
+    SignalKind, Subject,
 };
 use sopwith_domain::value::{UnitName, Value, Word};
 use std::collections::BTreeMap;
@@ -21,6 +22,9 @@ pub struct Fault {
     pub summary: String,
     pub fields: BTreeMap<Word, Value>,
     pub evidence: Vec<Evidence>,
+    /// What the subject cannot be well without.
+    #[serde(default)]
+    pub depends_on: Vec<Subject>,
 }
 
 impl Fault {
@@ -40,6 +44,14 @@ impl Fault {
             summary: bounded(&summary.into(), SUMMARY_BYTES_MAX),
             fields: BTreeMap::new(),
             evidence: Vec::new(),
+            depends_on: Vec::new(),
+        }
+    }
+
+    /// Adds something that the subject cannot be well without, up to the bound of a signal.
+    pub fn depends_on(&mut self, on: Subject) {
+        if self.depends_on.len() < DEPENDS_ON_MAX && on != self.subject && !self.depends_on.contains(&on) {
+            self.depends_on.push(on);
         }
     }
 

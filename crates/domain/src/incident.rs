@@ -8,7 +8,7 @@ use crate::matching::Candidate;
 use crate::order::SignedText;
 use crate::plan::Plan;
 use crate::run::Record;
-use crate::signal::Signal;
+use crate::signal::{Signal, Subject};
 use crate::time::Timestamp;
 use crate::triage::Priority;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,12 @@ pub enum WhyNot {
     LookAfresh {
         after: String,
     },
+    /// It follows from another fault of the host, which is dealt with first. It is looked at by itself again as soon
+    /// as that one is over and this one is not.
+    Follows {
+        root: IncidentId,
+        subject: Subject,
+    },
 }
 
 impl std::fmt::Display for WhyNot {
@@ -73,6 +79,9 @@ impl std::fmt::Display for WhyNot {
         match self {
             Self::Declared { forbidden } => write!(f, "not touched: {forbidden}"),
             Self::Stopped { reason } => write!(f, "automation is stopped: {reason}"),
+            Self::Follows { root, subject } => {
+                write!(f, "follows from {root} ({subject}), which is dealt with first")
+            }
             Self::LookAfresh { after } => write!(f, "waiting for the host to look afresh after: {after}"),
         }
     }
@@ -163,5 +172,13 @@ pub struct Run {
 impl Incident {
     pub fn open(&self) -> bool {
         !matches!(self.phase, Phase::Closed { .. })
+    }
+
+    /// Returns the incident that this one is folded under, if it is.
+    pub fn folded_under(&self) -> Option<IncidentId> {
+        match (&self.phase, &self.why_not) {
+            (Phase::Detected, Some(WhyNot::Follows { root, .. })) => Some(*root),
+            _ => None,
+        }
     }
 }

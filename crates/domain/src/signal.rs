@@ -16,6 +16,8 @@ pub const FIELDS_MAX: usize = 32;
 pub const EVIDENCE_MAX: usize = 8;
 /// Longest text of one piece of evidence, in bytes; the agent keeps the telling lines.
 pub const EVIDENCE_BYTES_MAX: usize = 8 * 1024;
+/// Most subjects that a signal says it depends on.
+pub const DEPENDS_ON_MAX: usize = 16;
 /// Longest summary, in bytes.
 pub const SUMMARY_BYTES_MAX: usize = 512;
 
@@ -158,6 +160,10 @@ pub struct Signal {
     pub observed_at: Timestamp,
     /// The run on this host that was under way on the same subject, if any (loop guard).
     pub cause: Option<Digest>,
+    /// What the subject cannot be well without, as the host's administrator and its service manager say: while one
+    /// of these is faulty itself, this fault follows from that one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Subject>,
 }
 
 impl Signal {
@@ -172,6 +178,15 @@ impl Signal {
         Digest::of_json("sopwith-fingerprint-v1", &(&self.host, concern, &self.subject))
     }
 
+    /// Says whether this fault can follow from one of `root`: a file or folder depends on the mount it lies on.
+    pub fn can_follow_from(&self, root: &Subject) -> bool {
+        let follows = |on: &Subject| match (root, on) {
+            (Subject::Mount(mount), Subject::Path(path) | Subject::Mount(path)) => mount.covers(path),
+            (root, on) => root == on,
+        };
+        *root != self.subject && self.depends_on.iter().any(follows)
+    }
+
     /// Says which bound the signal breaks, if any.
     pub fn bound_broken(&self) -> Option<String> {
         let long = self
@@ -182,6 +197,8 @@ impl Signal {
             Some(format!("{} fields, at most {FIELDS_MAX}", self.fields.len()))
         } else if self.summary.len() > SUMMARY_BYTES_MAX {
             Some(format!("a summary of {} bytes, at most {SUMMARY_BYTES_MAX}", self.summary.len()))
+        } else if self.depends_on.len() > DEPENDS_ON_MAX {
+            Some(format!("depends on {} subjects, at most {DEPENDS_ON_MAX}", self.depends_on.len()))
         } else if self.evidence.len() > EVIDENCE_MAX {
             Some(format!("{} pieces of evidence, at most {EVIDENCE_MAX}", self.evidence.len()))
         } else {

@@ -118,6 +118,9 @@ pub struct IncidentView {
     pub evidence: Vec<Evidence>,
     pub candidates: Vec<Candidate>,
     pub why_not: Option<String>,
+    /// Incidents that follow from this one and are folded under it.
+    #[serde(default)]
+    pub stands_for: Vec<IncidentId>,
     pub plan_view: Option<PlanView>,
     pub runs: Vec<RunView>,
     pub timeline: Vec<TimelineEntry>,

@@ -38,6 +38,7 @@ fn head(frame: &Frame, incident: &IncidentView) -> Markup {
             div.line {
                 span { (summary.priority) " because " (incident.priority_reason) }
                 @if summary.signals > 1 { span { "seen " (summary.signals) " times" } }
+                @for folded in &incident.stands_for { a href={ "/incidents/" (folded.0) } { "stands for " (folded) } }
                 @if incident.cleared && summary.phase != "closed" { (badge(Tone::Ok, Glyph::Check, "The host says it is over")) }
             }
         }

@@ -179,6 +179,7 @@ pub fn unit_signal(on: &str, kind: &str, unit: &str, summary: &str) -> Signal {
         ],
         observed_at: Timestamp(1_767_225_600_000),
         cause: None,
+        depends_on: Vec::new(),
     }
 }
 

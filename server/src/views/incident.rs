@@ -3,7 +3,7 @@
 use super::plan::{current_plan, proposal_view};
 use super::run::{run_state, run_view};
 use super::words::{record_sentence, title};
-use sopwith_domain::ids::HostId;
+use sopwith_domain::ids::{HostId, IncidentId};
 use sopwith_domain::incident::{Actor, Incident, Phase};
 use sopwith_domain::run::What;
 use sopwith_domain::signal::Severity;
@@ -117,6 +117,7 @@ pub fn incident_view(state: &State, incident: &Incident, now: Timestamp) -> Inci
             Phase::Detected => incident.why_not.as_ref().map(ToString::to_string),
             _ => None,
         },
+        stands_for: stands_for(state, incident),
         plan_view: current_plan(incident).map(|proposal| proposal_view(state, incident, proposal, now)),
         runs: incident
             .runs
@@ -125,6 +126,11 @@ pub fn incident_view(state: &State, incident: &Incident, now: Timestamp) -> Inci
             .collect(),
         timeline: timeline(state, incident),
     }
+}
+
+fn stands_for(state: &State, incident: &Incident) -> Vec<IncidentId> {
+    let open = state.open.values().filter_map(|id| state.incidents.get(id));
+    open.filter(|other| other.folded_under() == Some(incident.id)).map(|other| other.id).collect()
 }
 
 pub(super) fn severity(severity: Severity) -> &'static str {

@@ -264,6 +264,7 @@ impl Agent {
             evidence: vec![],
             observed_at: Timestamp(1_767_225_600_000),
             cause: None,
+            depends_on: Vec::new(),
         }
     }
 }

@@ -253,6 +253,7 @@ impl Watcher {
             evidence: Vec::new(),
             observed_at: Timestamp(wall),
             cause: None,
+            depends_on: Vec::new(),
         }
     }
 

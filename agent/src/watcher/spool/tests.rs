@@ -20,6 +20,7 @@ fn signal(name: &str, severity: Severity, condition: Condition) -> Item {
         evidence: Vec::new(),
         observed_at: Timestamp(1),
         cause: None,
+        depends_on: Vec::new(),
     };
     Item::Signal { signal: Box::new(signal) }
 }

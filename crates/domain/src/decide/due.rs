@@ -64,7 +64,7 @@ fn unheard_reason(state: &State, incident: &Incident, now: Timestamp) -> Option<
     let on_purpose = match incident.why_not {
         Some(WhyNot::Declared { .. }) => declared(),
         Some(WhyNot::Stopped { .. }) => state.stop.is_some(),
-        Some(WhyNot::LookAfresh { .. }) | None => false,
+        Some(WhyNot::LookAfresh { .. } | WhyNot::Follows { .. }) | None => false,
     };
     let unheard = now.since(incident.waiting_since) >= CONFIRM_MS;
     (unheard && !on_purpose && !mutant::is(Mutant::ForgetUnheard))

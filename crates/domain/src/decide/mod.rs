@@ -3,6 +3,7 @@
 
 mod access;
 mod approve;
+mod depend;
 mod due;
 mod hosts;
 mod observe;

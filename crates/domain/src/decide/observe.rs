@@ -1,6 +1,7 @@
 //! What hosts tell: signals open an incident or fold into one, declarations replace those before, gaps are
 //! recorded with their counts. Items are taken in order and once.
 
+use super::depend;
 use super::hosts::speaking;
 use super::propose::{Case, propose};
 use crate::command::{Item, Refusal};
@@ -99,7 +100,9 @@ fn open(state: &State, signal: &Signal, now: Timestamp) -> Vec<Event> {
     let opened =
         Event::IncidentOpened { incident: id, signal: Box::new(signal.clone()), priority, priority_reason };
     let mut events = vec![opened];
-    events.extend(propose(state, &Case::opened(id, signal), now));
+    let proposed = propose(state, &Case::opened(id, signal), now);
+    events.extend(depend::fold_under(state, id, signal, &proposed));
+    events.extend(proposed);
     events
 }
 
@@ -133,7 +136,9 @@ fn fold(state: &State, incident: &Incident, signal: &Signal, now: Timestamp) -> 
         Phase::Watching { .. } if after_last_run(state, incident, signal) => {
             let reason = "the condition came back".to_owned();
             events.push(Event::IncidentReopened { incident: incident.id, reason });
-            events.extend(propose(state, &Case::known(incident, signal), now));
+            let proposed = propose(state, &Case::known(incident, signal), now);
+            events.extend(depend::fold_under(state, incident.id, signal, &proposed));
+            events.extend(proposed);
         }
         Phase::AwaitingApproval | Phase::Approved => {
             if let Some((plan, reason)) = outdated(state, incident, signal) {

@@ -1,6 +1,7 @@
 //! From a raised condition to a plan: matching, declarations, budgets, standing approval, release, all in the batch
 //! of the signal that asked for it. Where anything is unclear the answer is zero steps and a person.
 
+use super::depend;
 use super::release::{Blocked, may_release};
 use crate::approval::{self, ApprovedPlan};
 use crate::event::Event;
@@ -42,6 +43,9 @@ impl<'a> Case<'a> {
 /// Returns the events that answer a raised condition.
 pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
     let mut events = Vec::new();
+    if let Some(why_not) = depend::follows(state, case.id, case.signal, now) {
+        return refrained(case, why_not);
+    }
     if let Some(why_not) = refrain(state, case, std::slice::from_ref(&case.signal.subject), now) {
         return refrained(case, why_not);
     }

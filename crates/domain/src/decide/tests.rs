@@ -1,5 +1,6 @@
 //! Decision tables: state × command → events, one line a case. A state is told as the commands that lead to it.
 
+mod depend;
 mod runs;
 
 use super::{decide, due, owed};
@@ -122,12 +123,24 @@ impl Told {
     }
 
     fn signal_of(&mut self, rule: &str, kind: &str, unit: &str, condition: Condition) -> String {
+        let subject = Subject::Unit(UnitName::new(format!("{unit}.service")).unwrap());
+        self.signal_on(rule, kind, subject, condition, &[])
+    }
+
+    fn signal_on(
+        &mut self,
+        rule: &str,
+        kind: &str,
+        subject: Subject,
+        condition: Condition,
+        depends_on: &[&str],
+    ) -> String {
         let signal = Signal {
             host: web(),
             epoch: self.state.hosts[&web()].epoch,
             rule: RuleId::new(rule).unwrap(),
             kind: SignalKind::new(format!("svc.{kind}")).unwrap(),
-            subject: Subject::Unit(UnitName::new(format!("{unit}.service")).unwrap()),
+            subject,
             condition,
             severity: Severity::Critical,
             summary: "down".into(),
@@ -135,6 +148,7 @@ impl Told {
             evidence: vec![],
             observed_at: self.now,
             cause: None,
+            depends_on: depends_on.iter().map(|on| on.parse().unwrap()).collect(),
         };
         self.item(Item::Signal { signal: Box::new(signal) })
     }

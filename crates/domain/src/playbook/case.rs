@@ -178,5 +178,6 @@ fn signal(kind: SignalKind, subject: Subject, fields: BTreeMap<Word, Value>) -> 
         evidence: Vec::new(),
         observed_at: Timestamp(0),
         cause: None,
+        depends_on: Vec::new(),
     }
 }

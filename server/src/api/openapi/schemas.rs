@@ -259,6 +259,7 @@ const INCIDENT_DETAIL: &[(&str, &str)] = &[
     ("evidence", "Evidence[]"),
     ("candidates", "Candidate[]"),
     ("why_not", "string?"),
+    ("stands_for", "integer[]"),
     ("plan_view", "PlanView?"),
     ("runs", "RunView[]"),
     ("timeline", "TimelineEntry[]"),
