@@ -89,7 +89,7 @@ fn signal_events(state: &State, signal: &Signal, now: Timestamp) -> Vec<Event> {
     match (known, signal.condition) {
         (None, Condition::Cleared) => vec![],
         (None, Condition::Raised) => open(state, signal, now),
-        (Some(incident), Condition::Cleared) => clear(incident, signal),
+        (Some(incident), Condition::Cleared) => clear(state, incident, signal),
         (Some(incident), Condition::Raised) => fold(state, incident, signal, now),
     }
 }
@@ -106,8 +106,9 @@ fn open(state: &State, signal: &Signal, now: Timestamp) -> Vec<Event> {
     events
 }
 
-/// The host says that the condition is gone.
-fn clear(incident: &Incident, signal: &Signal) -> Vec<Event> {
+/// The host says that the condition is gone. What it saw while a fix was under way that was undone since says nothing of
+/// now: a person who was called stays called.
+fn clear(state: &State, incident: &Incident, signal: &Signal) -> Vec<Event> {
     let mut events = Vec::new();
     if !incident.cleared {
         events.push(Event::ConditionCleared { incident: incident.id, signal: Box::new(signal.clone()) });
@@ -119,6 +120,7 @@ fn clear(incident: &Incident, signal: &Signal) -> Vec<Event> {
             events.push(Event::PlanVoided { incident: incident.id, plan, reason: reason.clone() });
             events.push(Event::WatchBegan { incident: incident.id, reason });
         }
+        (Phase::NeedsPerson { .. }, _) if !after_last_run(state, incident, signal) => {}
         (Phase::Detected | Phase::NeedsPerson { .. }, _) => {
             let reason = "the condition is gone".to_owned();
             events.push(Event::WatchBegan { incident: incident.id, reason });

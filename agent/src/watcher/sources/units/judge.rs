@@ -54,8 +54,15 @@ pub(super) enum Verdict {
     Unsettled,
 }
 
-/// Says whether a unit has failed. One that systemd itself is about to start again has not.
-pub(super) fn failed(unit: &UnitName, view: &UnitView, config: &Failed) -> Verdict {
+/// Says whether a unit has failed. One that systemd itself is about to start again has not; one that should run, was
+/// said to have failed and was only reset since still does not run, and nothing is over.
+pub(super) fn failed(
+    unit: &UnitName,
+    view: &UnitView,
+    config: &Failed,
+    service: Option<&Service>,
+    said: bool,
+) -> Verdict {
     let watched = config.watch.takes(unit.as_str()) && !listed(&config.ignore, unit.as_str());
     match view.active_state.as_str() {
         _ if !watched || view.masked() => Verdict::Over,
@@ -63,6 +70,7 @@ pub(super) fn failed(unit: &UnitName, view: &UnitView, config: &Failed) -> Verdi
         "failed" if view.result == "success" => Verdict::Unsettled,
         "failed" => Verdict::Holds,
         "activating" | "deactivating" => Verdict::Unsettled,
+        "inactive" if said && inactive(view, service) == Verdict::Holds => Verdict::Unsettled,
         _ => Verdict::Over,
     }
 }
@@ -231,7 +239,13 @@ mod tests {
             let unit = UnitName::new("x.service").expect("a unit");
             let view = view(active, sub, load, file);
             let what = format!("{active} {sub} {load} {file}");
-            assert_eq!(failed(&unit, &view, &Failed::default()), is_failed, "{what}");
+            let failed = |service, said| failed(&unit, &view, &Failed::default(), service, said);
+            assert_eq!(failed(None, false), is_failed, "{what}");
+            assert_eq!(failed(None, true), is_failed, "{what}");
+            assert_eq!(failed(Some(&expected), false), is_failed, "{what}");
+            // What should run and was only reset is not over.
+            let only_reset = if is_inactive == Holds { Unsettled } else { is_failed };
+            assert_eq!(failed(Some(&expected), true), only_reset, "{what}");
             assert_eq!(inactive(&view, Some(&expected)), is_inactive, "{what}");
             assert_eq!(inactive(&view, None), Over, "{what}");
             assert_eq!(inactive(&view, Some(&Service::default())), Over, "{what}");
@@ -251,7 +265,7 @@ mod tests {
         ] {
             let config = Failed { watch, ignore, ..Failed::default() };
             assert_eq!(
-                failed(&UnitName::new("x.service").expect("a unit"), &down, &config),
+                failed(&UnitName::new("x.service").expect("a unit"), &down, &config, None, false),
                 fails,
                 "{config:?}"
             );

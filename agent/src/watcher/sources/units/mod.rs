@@ -216,8 +216,13 @@ impl Watched {
         let service = self.units.services.get(unit);
         let Some(known) = self.known.get_mut(unit) else { return Ok(()) };
         known.wellness.active(known.view.active(), now_ms);
-        let failed = judge::failed(unit, &known.view, &self.units.failed);
-        let inactive = judge::inactive(&known.view, service);
+        let said_failed = known.said.contains(&FAILED);
+        let failed = judge::failed(unit, &known.view, &self.units.failed, service, said_failed);
+        // What failed and was only reset is told once, as failed.
+        let inactive = match judge::inactive(&known.view, service) {
+            Verdict::Holds if said_failed && failed == Verdict::Unsettled => Verdict::Unsettled,
+            verdict => verdict,
+        };
         let fault = match (failed, inactive) {
             (Verdict::Holds, _) => Some(judge::failed_fault(unit, &known.view, known.starts.in_10m(now_ms))),
             (_, Verdict::Holds) => Some(judge::inactive_fault(unit, &known.view)),
