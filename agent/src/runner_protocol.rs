@@ -87,6 +87,10 @@ pub enum Response {
 pub struct Status {
     pub epoch: Epoch,
     pub head: JournalHead,
+    /// Where the journal stood when it was last certain that nothing of it was lost, until the server has answered
+    /// this process: only of that does the server hear till then.
+    #[serde(default)]
+    pub unsure_head: Option<JournalHead>,
     /// The newest challenge, 64 hexadecimal digits; a lease must repeat one that is not too old.
     pub challenge: String,
     /// Runs that have not ended, with what they touch.

@@ -3,7 +3,7 @@
 
 use super::admission::{Seal, Sealed};
 use super::clock;
-use super::lease::Leases;
+use super::lease::{Leases, NoGood};
 use super::settings::Settings;
 use crate::runner_protocol::{ActiveRun, Delivery, Status};
 use sopwith_domain::ids::{Digest, Epoch};
@@ -58,6 +58,8 @@ struct State {
     leases: Leases,
     inbox: Inbox,
     published: Published,
+    /// Where the journal stood when it was last certain that nothing of it was lost, until the server has answered.
+    unsure_head: Option<JournalHead>,
 }
 
 /// The desk.
@@ -69,10 +71,10 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(settings: &Settings, published: Published) -> Self {
+    pub fn new(settings: &Settings, published: Published, unsure_head: Option<JournalHead>) -> Self {
         let mut leases = Leases::new(settings.host.clone(), published.epoch);
         leases.challenge(clock::boot_ms());
-        let state = State { leases, inbox: Inbox::default(), published };
+        let state = State { leases, inbox: Inbox::default(), published, unsure_head };
         Self { state: Mutex::new(state), came_in: Condvar::new(), went_out: Condvar::new() }
     }
 
@@ -114,7 +116,12 @@ impl Desk {
         let mut state = self.lock();
         for lease in leases {
             match state.leases.take(lease, clock::boot_ms()) {
-                Ok(()) => state.inbox.leased = true,
+                Ok(()) => {
+                    // It answers a question of this process, and the server found nothing missing.
+                    (state.inbox.leased, state.unsure_head) = (true, None);
+                }
+                // Answers overtake one another; the newer one counts.
+                Err(NoGood::Older) => {}
                 Err(reason) => rejected.push(reason.to_string()),
             }
         }
@@ -158,6 +165,7 @@ impl Desk {
         Status {
             epoch: published.epoch,
             head: published.head,
+            unsure_head: state.unsure_head,
             challenge: state.leases.newest().unwrap_or_default().to_owned(),
             active: published.active,
             holding,
@@ -195,6 +203,8 @@ impl Desk {
         let mut state = self.lock();
         if published.epoch != state.published.epoch {
             state.leases.begin(published.epoch);
+            // No server has heard of this life yet, so nothing of it can be missing.
+            state.unsure_head = None;
             state.leases.challenge(clock::boot_ms());
         }
         state.published = published;

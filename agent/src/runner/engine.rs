@@ -59,6 +59,8 @@ pub struct Engine {
     active: Vec<Active>,
     holding: Vec<Sealed>,
     acked_through: u64,
+    /// Whether the server has yet to say that nothing of the journal is missing.
+    unsure: bool,
     epoch_began_ms: i64,
     expired_ms: Option<i64>,
     /// Boot clock at which the hour of counting began, and the refusals in it.
@@ -84,6 +86,7 @@ impl Engine {
             active: Vec::new(),
             holding: Vec::new(),
             acked_through,
+            unsure: true,
             epoch_began_ms: i64::MIN / 2,
             expired_ms: None,
             refusals: (clock::boot_ms(), 0),
@@ -197,6 +200,7 @@ impl Engine {
             self.holding.retain(|held| held.digest() != run);
         }
         if inbox.leased {
+            self.sure();
             self.active.iter_mut().for_each(|run| run.wake_ms = 0);
         }
         let mut waiting = std::mem::take(&mut self.holding);
@@ -317,9 +321,17 @@ impl Engine {
         let epoch = self.journal.begin_epoch().map_err(|e: OpenFailed| LogDown(e.to_string()))?;
         tracing::warn!("a new life of this host begins: {reason}");
         self.epoch_began_ms = now_ms;
+        self.sure();
         self.host.gate.epoch = epoch;
         self.publish();
         Ok(())
+    }
+
+    /// Nothing of the journal is missing, or what was is behind a new life.
+    fn sure(&mut self) {
+        if std::mem::take(&mut self.unsure) {
+            self.journal.end_unsure();
+        }
     }
 
     fn expire_quarantine(&mut self) {

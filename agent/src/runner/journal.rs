@@ -11,6 +11,9 @@ use sopwith_protocol::exchange::JournalHead;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Name under which the head is kept of which it is certain that nothing of the journal was lost; empty when that is
+/// the journal's own.
+const UNSURE_HEAD: &str = "unsure_head";
 /// Name of the stream in the journal's file.
 pub const STREAM: &str = "runner";
 /// Most bytes of records in one answer to the watcher; with its frame around it fits the socket.
@@ -121,6 +124,29 @@ impl RunJournal {
         let epoch: u64 = rand::random();
         self.set_value("epoch", &epoch.to_string())?;
         Ok(Epoch(epoch))
+    }
+
+    /// Keeps where the journal stands, unless that is kept from a process that no server has answered since: were the
+    /// journal an old image of itself, what this process adds would hide that something is missing.
+    ///
+    /// # Errors
+    /// It could not be read or kept.
+    pub fn begin_unsure(&self) -> Result<JournalHead, OpenFailed> {
+        let kept = self.value(UNSURE_HEAD)?.and_then(|text| serde_json::from_str(&text).ok());
+        if let Some(head) = kept {
+            return Ok(head);
+        }
+        let head = self.head();
+        let text = serde_json::to_string(&head).expect("a head has string keys and no floats");
+        self.set_value(UNSURE_HEAD, &text)?;
+        Ok(head)
+    }
+
+    /// The server has answered and found nothing missing; if this is not kept, the next process asks once more.
+    pub fn end_unsure(&self) {
+        if let Err(e) = self.set_value(UNSURE_HEAD, "") {
+            tracing::warn!("failed to note that the server was heard: {e}");
+        }
     }
 
     /// Returns how far the server has the records.

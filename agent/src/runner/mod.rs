@@ -79,6 +79,7 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
     prepare(&settings)?;
     let (journal, runs) = RunJournal::open(&settings.journal()).map_err(|e| e.to_string())?;
     let epoch = journal.epoch().map_err(|e| e.to_string())?;
+    let unsure_head = journal.begin_unsure().map_err(|e| e.to_string())?;
     let published = Published {
         epoch,
         head: journal.head(),
@@ -87,7 +88,7 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
         ended_count: journal.ended_count(),
         acked_through: journal.acked_through(),
     };
-    let desk = Arc::new(Desk::new(&settings, published));
+    let desk = Arc::new(Desk::new(&settings, published, Some(unsure_head)));
     let mut systemd = Systemd::default();
     let limitations = limitations(&mut systemd);
     limitations.iter().for_each(|text| tracing::warn!("{text}"));

@@ -241,6 +241,28 @@ fn a_new_life_of_the_host_ends_what_was_ordered_for_the_old_one() {
 }
 
 #[test]
+fn until_the_server_is_heard_it_is_told_the_head_that_is_certain() {
+    let world = World::new();
+    let mut life = Life::begin(&world);
+    life.lease();
+    assert_eq!(life.status().unsure_head, None, "the server has answered");
+    let order = good(&world, &life, 1);
+    life.order(world.seal(&order));
+    life.first_step();
+    let certain = life.status().head;
+    drop(life);
+    // Whatever this process and the next one add, the head of before is what the server hears of.
+    let mut life = Life::begin(&world);
+    assert_eq!(life.status().unsure_head, Some(certain));
+    life.deliver(Delivery { cancels: vec![(order.plan, "alice".into())], ..Delivery::default() });
+    life.settle();
+    assert!(life.status().head.seq > certain.seq);
+    drop(life);
+    let life = Life::begin(&world);
+    assert_eq!(life.status().unsure_head, Some(certain));
+}
+
+#[test]
 fn signatures_of_approvers_count_where_the_host_demands_them() {
     for (demanded, signer, resolved) in [(true, 2, true), (true, 3, false), (false, 3, true)] {
         let world = World::new();

@@ -45,6 +45,7 @@ impl<'w> Life<'w> {
         super::prepare(&settings).expect("prepared");
         let (journal, runs) = RunJournal::open(&settings.journal()).expect("opens");
         let epoch = journal.epoch().expect("kept");
+        let unsure_head = journal.begin_unsure().expect("kept");
         let published = Published {
             epoch,
             head: journal.head(),
@@ -53,7 +54,7 @@ impl<'w> Life<'w> {
             ended_count: 0,
             acked_through: 0,
         };
-        let desk = Arc::new(Desk::new(&settings, published));
+        let desk = Arc::new(Desk::new(&settings, published, Some(unsure_head)));
         let gate = Gate {
             settings: Arc::clone(&settings),
             desk: Arc::clone(&desk),

@@ -113,6 +113,7 @@ async fn conditions_outlive_a_restart_and_what_went_meanwhile_is_cleared() {
 async fn said_again_only_when_the_last_word_was_taken() {
     let folder = tempfile::tempdir().expect("a folder");
     let bench = Bench::start(&folder.path().join("spool.db"));
+    bench.spool.lock().acknowledge(0, 0).expect("greeted");
     let sink = bench.sink();
     sink.begin().await.expect("taken");
     let declared = Report::Declared(Declarations::default());

@@ -1,7 +1,7 @@
 //! The spool's side of the exchange: what goes to the server next, what the server has, and what follows where the
 //! server or the host itself was set back.
 
-use super::{Row, Spool, SpoolError, room, set_number, set_text};
+use super::{Row, Spool, SpoolError, UNSURE_SINCE, room, set_number, set_text};
 use rusqlite::{OptionalExtension, params};
 use sopwith_domain::command::Item;
 use sopwith_domain::ids::Epoch;
@@ -19,7 +19,7 @@ pub enum Acknowledged {
     Overtaken,
     /// The server has fewer items than it acknowledged before: it was set back. A gap covers what is gone here.
     SetBack { from: u64, through: u64 },
-    /// The server has items that this host never numbered; it will ask for a new epoch.
+    /// The server has items that this host does not remember: the spool was set back, and a new life must begin.
     Ahead,
 }
 
@@ -61,9 +61,11 @@ impl Spool {
     /// As [`Spool::commit`].
     pub fn acknowledge(&mut self, through: u64, acked_when_asked: u64) -> Result<Acknowledged, SpoolError> {
         let (acked, head) = (self.acked, self.head);
-        if through > head {
+        let known = if self.greeted { head } else { self.known_head() };
+        if through > known {
             return Ok(Acknowledged::Ahead);
         }
+        self.greet()?;
         if through < acked_when_asked && acked_when_asked == acked {
             return self.set_back(through);
         }
@@ -78,6 +80,18 @@ impl Spool {
         self.acked = through;
         self.measure()?;
         Ok(Acknowledged::Through(through))
+    }
+
+    /// The server knows of nothing that is not here: what is put down from now on has numbers of its own.
+    fn greet(&mut self) -> Result<(), SpoolError> {
+        if self.unsure_since.is_some() {
+            let transaction = self.begin()?;
+            transaction.execute("DELETE FROM meta WHERE key = ?1", [UNSURE_SINCE])?;
+            transaction.commit()?;
+            self.unsure_since = None;
+        }
+        self.greeted = true;
+        Ok(())
     }
 
     fn set_back(&mut self, through: u64) -> Result<Acknowledged, SpoolError> {
@@ -123,8 +137,11 @@ impl Spool {
         set_number(&transaction, "epoch", epoch.0)?;
         set_number(&transaction, "head", head)?;
         set_number(&transaction, "acked", 0)?;
+        transaction.execute("DELETE FROM meta WHERE key = ?1", [UNSURE_SINCE])?;
         transaction.commit()?;
         (self.epoch, self.head, self.acked) = (epoch, head, 0);
+        // No server has heard of this life, so no number of it is taken.
+        (self.greeted, self.unsure_since) = (true, None);
         self.measure()
     }
 

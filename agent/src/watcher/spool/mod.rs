@@ -33,6 +33,9 @@ impl Default for Limits {
 /// Space kept inside the database so that something can be written when the disk has none.
 const BALLAST_BYTES: usize = 1024 * 1024;
 
+/// Key under which [`Spool::known_head`] is kept while it is not the head.
+const UNSURE_SINCE: &str = "unsure_since";
+
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS item (
@@ -101,6 +104,10 @@ pub struct Spool {
     head: u64,
     /// Highest number that the server has.
     acked: u64,
+    /// Whether the server has answered this process: then nothing of the spool was lost before it began.
+    greeted: bool,
+    /// Where the spool stood when it was last certain that nothing of it was lost, if items were put down since.
+    unsure_since: Option<u64>,
     depth: Depth,
 }
 
@@ -118,10 +125,20 @@ impl Spool {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 200;",
         )?;
         db.execute_batch(SCHEMA)?;
-        let mut spool = Self { db, limits, epoch: Epoch(0), head: 0, acked: 0, depth: Depth::default() };
+        let mut spool = Self {
+            db,
+            limits,
+            epoch: Epoch(0),
+            head: 0,
+            acked: 0,
+            greeted: false,
+            unsure_since: None,
+            depth: Depth::default(),
+        };
         spool.epoch = Epoch(spool.number("epoch")?);
         spool.head = spool.number("head")?;
         spool.acked = spool.number("acked")?;
+        spool.unsure_since = spool.kept_number(UNSURE_SINCE)?;
         spool.measure()?;
         match spool.lay_ballast() {
             Ok(()) | Err(SpoolError::Full) => Ok(spool),
@@ -138,6 +155,15 @@ impl Spool {
     }
     pub fn acked(&self) -> u64 {
         self.acked
+    }
+    /// Says whether the server has answered this process since it began. Until then it is told of no items: were the
+    /// spool an old image of itself, new items would get numbers that the server has seen, and pass for known.
+    pub fn greeted(&self) -> bool {
+        self.greeted
+    }
+    /// Returns the highest number that the server can know of, unless the spool was set back.
+    pub fn known_head(&self) -> u64 {
+        self.unsure_since.unwrap_or(self.head)
     }
     pub fn depth(&self) -> Depth {
         self.depth
@@ -159,6 +185,7 @@ impl Spool {
 
     fn write(&mut self, entry: &Entry) -> Result<(), SpoolError> {
         let (epoch, mut head, mut depth, limits) = (self.epoch, self.head, self.depth, self.limits);
+        let unsure = (!self.greeted && !entry.items.is_empty()).then(|| self.known_head());
         let transaction = self.begin()?;
         for item in &entry.items {
             head += 1;
@@ -175,11 +202,15 @@ impl Spool {
         }
         if !entry.items.is_empty() {
             set_number(&transaction, "head", head)?;
+            if let Some(since) = unsure {
+                set_number(&transaction, UNSURE_SINCE, since)?;
+            }
             room::make(&transaction, &limits, &mut depth)?;
             set_number(&transaction, "dropped", depth.dropped)?;
         }
         transaction.commit()?;
         (self.head, self.depth) = (head, depth);
+        self.unsure_since = unsure.or(self.unsure_since);
         Ok(())
     }
 
@@ -221,9 +252,13 @@ impl Spool {
     }
 
     fn number(&self, key: &str) -> Result<u64, SpoolError> {
+        Ok(self.kept_number(key)?.unwrap_or(0))
+    }
+
+    fn kept_number(&self, key: &str) -> Result<Option<u64>, SpoolError> {
         let mut query = self.db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
         let text: Option<String> = query.query_row([key], |row| row.get(0)).optional()?;
-        Ok(text.and_then(|t| t.parse().ok()).unwrap_or(0))
+        Ok(text.and_then(|t| t.parse().ok()))
     }
 
     fn measure(&mut self) -> Result<(), SpoolError> {

@@ -42,8 +42,15 @@ impl Place {
     fn file(&self) -> PathBuf {
         self.dir.path().join("spool.db")
     }
-    fn open(&self) -> Spool {
+    /// Opens the spool of a process that the server has not answered.
+    fn open_unheard(&self) -> Spool {
         Spool::open(&self.file(), self.limits).expect("the spool opens")
+    }
+    /// Opens the spool of a process that the server has answered.
+    fn open(&self) -> Spool {
+        let mut spool = self.open_unheard();
+        spool.acknowledge(spool.acked(), spool.acked()).expect("greeted");
+        spool
     }
 }
 
@@ -207,6 +214,42 @@ fn a_new_epoch_numbers_anew_what_waits() {
         .collect();
     assert_eq!(epochs, [77, 77]);
     assert_eq!(drain(&mut spool), ["1 gap from 1: the server was set back", "2 c", "3 d"]);
+}
+
+/// A spool that comes back from an old image gives out numbers that the server has seen. It must not take the
+/// server's word for them as the word for its own items, however often the process began again before it was heard.
+#[test]
+fn a_spool_that_was_set_back_is_noticed() {
+    for (added_before_the_image, server_has, processes, set_back) in [
+        (3, 3, 1, false),
+        (3, 2, 1, false),
+        (3, 4, 1, true),
+        (3, 5, 3, true),
+        (3, 3, 3, false),
+        (0, 1, 2, true),
+        (0, 0, 2, false),
+    ] {
+        let what = format!("{added_before_the_image} {server_has} {processes}");
+        let place = Place::new(100);
+        let mut spool = place.open();
+        (0..added_before_the_image).for_each(|_| add(&mut spool, raised("old", Severity::Critical)));
+        drop(spool);
+        for _ in 0..processes {
+            let mut spool = place.open_unheard();
+            assert!(!spool.greeted(), "{what}");
+            (0..4).for_each(|_| add(&mut spool, raised("new", Severity::Critical)));
+        }
+        let mut spool = place.open_unheard();
+        assert_eq!(spool.known_head(), added_before_the_image, "{what}");
+        let became = spool.acknowledge(server_has, spool.acked()).expect("judged");
+        assert_eq!(became == Acknowledged::Ahead, set_back, "{what}");
+        assert_eq!(spool.greeted(), !set_back, "{what}");
+        if set_back {
+            spool.begin_epoch(Epoch(9)).expect("begun");
+            let told = drain(&mut spool);
+            assert_eq!(told.len() as u64, added_before_the_image + 4 * processes, "nothing is lost: {what}");
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use sopwith_domain::ids::Epoch;
 use sopwith_domain::run::Record;
 use sopwith_protocol::api::Problem;
 use sopwith_protocol::exchange::{
-    BATCH_MAX, BODY_BYTES_MAX, Batch, ExchangeRequest, ExchangeResponse, JournalHead,
+    BATCH_MAX, BODY_BYTES_MAX, Batch, BeginEpoch, ExchangeRequest, ExchangeResponse, JournalHead,
 };
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -66,8 +66,8 @@ impl Uplink {
         let (acked, items, server_head) = {
             let spool = self.spool.lock();
             let items = match kind {
-                Kind::Prompt => spool.batch(BATCH_MAX, ITEMS_BYTES_MAX)?,
-                Kind::Waiting => Batch { first_seq: spool.acked() + 1, items: Vec::new() },
+                Kind::Prompt if spool.greeted() => spool.batch(BATCH_MAX, ITEMS_BYTES_MAX)?,
+                Kind::Prompt | Kind::Waiting => Batch { first_seq: spool.acked() + 1, items: Vec::new() },
             };
             (spool.acked(), items, spool.server_head()?)
         };
@@ -78,7 +78,7 @@ impl Uplink {
             agent_version: env!("CARGO_PKG_VERSION").into(),
             items,
             records,
-            journal_head: runner.as_ref().map(|s| s.head),
+            journal_head: runner.as_ref().map(|s| s.unsure_head.unwrap_or(s.head)),
             server_head,
             challenge: runner.as_ref().map_or_else(nobody, |s| s.challenge.clone()),
             holding: runner.as_ref().map(|s| s.holding.clone()).unwrap_or_default(),
@@ -114,7 +114,7 @@ impl Uplink {
 
     async fn records(&self, status: &Status) -> Batch<Record> {
         let after_seq = self.records_after(status.acked_through);
-        if status.head.seq <= after_seq {
+        if status.head.seq <= after_seq || status.unsure_head.is_some() {
             return Batch { first_seq: after_seq + 1, items: Vec::new() };
         }
         match self.runner.ask(Request::Records { after_seq, limit: BATCH_MAX }).await {
@@ -200,9 +200,22 @@ impl Uplink {
             self.metrics.spool_bytes.set(i64::try_from(depth.bytes).unwrap_or(i64::MAX));
             Ok::<_, SpoolError>(became)
         })?;
-        if let Acknowledged::SetBack { from, through } = became {
-            tracing::warn!("the server was set back: items {from} to {through} are a gap");
-            let _ = self.sink.report(Report::BeginAgain).await;
+        match became {
+            Acknowledged::SetBack { from, through } => {
+                tracing::warn!("the server was set back: items {from} to {through} are a gap");
+                let _ = self.sink.report(Report::BeginAgain).await;
+            }
+            Acknowledged::Ahead => {
+                let reason = format!(
+                    "the server has {through} items of this host, more than it remembers: the spool was set back"
+                );
+                tracing::warn!("{reason}");
+                let begin = BeginEpoch { reason, epoch: asked.epoch, known_seq: None, known_hash: None };
+                let delivery = Delivery { begin_epoch: Some(begin), ..Delivery::default() };
+                // A runner that is away is asked with the next answer.
+                let _ = self.runner.ask(Request::Deliver(delivery)).await;
+            }
+            Acknowledged::Through(_) | Acknowledged::Overtaken => {}
         }
         Ok(())
     }

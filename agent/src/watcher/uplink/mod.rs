@@ -164,8 +164,9 @@ impl Uplink {
         }
     }
 
-    fn progress(&self) -> (u64, u64) {
-        (self.spool.lock().acked(), self.records_through.load(Ordering::Relaxed))
+    fn progress(&self) -> (bool, u64, u64) {
+        let spool = self.spool.lock();
+        (spool.greeted(), spool.acked(), self.records_through.load(Ordering::Relaxed))
     }
 
     fn note(&self, kind: Kind, error: Option<&ExchangeError>) {

@@ -17,7 +17,7 @@ const QUESTIONS_MAX: usize = 64;
 pub enum RunnerState {
     /// It was not asked yet.
     Unknown,
-    Here(Status),
+    Here(Box<Status>),
     Away(String),
 }
 
@@ -112,7 +112,7 @@ fn follow(folder: &Path, state: &watch::Sender<RunnerState>) -> io::Result<()> {
             return Ok(());
         }
         request = Request::Wait { after_seq: status.head.seq, timeout_ms: WAIT_MS_MAX };
-        let here = RunnerState::Here(status);
+        let here = RunnerState::Here(Box::new(status));
         state.send_if_modified(|now| (*now != here).then(|| *now = here.clone()).is_some());
     }
 }

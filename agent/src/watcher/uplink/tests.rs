@@ -1,5 +1,5 @@
 use super::*;
-use crate::runner_protocol::{Request, Response, SOCKET_NAME, Status, read_frame, write_frame};
+use crate::runner_protocol::{Delivery, Request, Response, SOCKET_NAME, Status, read_frame, write_frame};
 use crate::watcher::sink::MESSAGES_MAX;
 use crate::watcher::sink::Message;
 use crate::watcher::spool::{Entry, Limits, Spool};
@@ -21,6 +21,7 @@ fn status(epoch: u64) -> Status {
     Status {
         epoch: Epoch(epoch),
         head: JournalHead { seq: 0, hash: Digest([1; 32]) },
+        unsure_head: None,
         challenge: "c0".into(),
         active: Vec::new(),
         holding: vec![Digest([3; 32])],
@@ -116,7 +117,14 @@ struct Bench {
     _folder: tempfile::TempDir,
 }
 
+/// A watcher that the server has answered before.
 fn bench(url: Url, folder: tempfile::TempDir) -> Bench {
+    let bench = fresh_bench(url, folder);
+    bench.uplink.spool.lock().acknowledge(0, 0).expect("greeted");
+    bench
+}
+
+fn fresh_bench(url: Url, folder: tempfile::TempDir) -> Bench {
     let spool =
         SharedSpool::new(Spool::open(&folder.path().join("spool.db"), Limits::default()).expect("opens"));
     let (to, said) = mpsc::channel(MESSAGES_MAX);
@@ -187,6 +195,50 @@ async fn items_go_up_and_the_answer_goes_to_the_runner_before_they_are_forgotten
         said.extend(message.reports);
     }
     assert_eq!(said.iter().filter(|r| matches!(r, crate::watcher::report::Report::BeginAgain)).count(), 2);
+}
+
+/// The spool is an old image of itself: the server knows of more than it remembers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_that_was_set_back_begins_a_new_life_and_loses_nothing() {
+    prepare();
+    let (url, mut sent) = server(vec![answer(5, None), answer(2, None)]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let is = Arc::new(Mutex::new(status(42)));
+    let asked = runner(folder.path(), Arc::clone(&is));
+    let bench = fresh_bench(url, folder);
+    bench.uplink.spool.lock().begin_epoch(Epoch(42)).expect("begun");
+    let reopened = Spool::open(&bench._folder.path().join("spool.db"), Limits::default()).expect("opens");
+    *bench.uplink.spool.lock() = reopened;
+    spool_items(&bench.uplink, 7);
+    bench.uplink.exchange(Kind::Prompt).await.expect("answered");
+    let request = sent.recv().await.expect("sent");
+    assert!(request.items.items.is_empty(), "nothing is told before the server was heard");
+    let wants = asked.iter().find_map(|r| match r {
+        Request::Deliver(Delivery { begin_epoch: Some(begin), .. }) => Some(begin),
+        _ => None,
+    });
+    assert_eq!(wants.map(|b| (b.epoch, b.known_seq)), Some((Epoch(42), None)));
+    is.lock().expect("unpoisoned").epoch = Epoch(43);
+    bench.uplink.exchange(Kind::Prompt).await.expect("taken");
+    let request = sent.recv().await.expect("sent");
+    assert_eq!((request.epoch, request.items.first_seq, request.items.items.len()), (Epoch(43), 1, 7));
+}
+
+/// What the runner recorded before the server was heard does not hide that its journal was set back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_hears_of_the_head_that_is_certain_first() {
+    prepare();
+    let (url, mut sent) = server(vec![answer(0, None)]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut now = status(42);
+    now.head.seq = 9;
+    now.unsure_head = Some(JournalHead { seq: 7, hash: Digest([7; 32]) });
+    let _asked = runner(folder.path(), Arc::new(Mutex::new(now)));
+    let bench = bench(url, folder);
+    bench.uplink.exchange(Kind::Prompt).await.expect("answered");
+    let request = sent.recv().await.expect("sent");
+    assert_eq!(request.journal_head.map(|head| head.seq), Some(7));
+    assert!(request.records.items.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
