@@ -50,6 +50,12 @@ impl<T> At<T> {
     }
 }
 
+impl<T: Default> Default for At<T> {
+    fn default() -> Self {
+        Self::of(T::default())
+    }
+}
+
 impl At<AbsPath> {
     pub fn path(&self) -> &Path {
         Path::new(self.value.as_str())

@@ -3,10 +3,12 @@
 
 mod at;
 mod check;
+mod metrics;
 mod types;
 mod watch;
 
 pub use at::{At, Pattern, Period};
+pub use metrics::*;
 pub use types::*;
 pub use watch::{Watch, listed, wildcard};
 

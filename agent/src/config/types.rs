@@ -37,6 +37,7 @@ pub struct Config {
     pub checks: Vec<Check>,
     pub logs: Vec<Log>,
     pub filesystems: Filesystems,
+    pub metrics: super::Metrics,
 }
 
 /// The host's own bounds on what it lets itself be told.
@@ -341,6 +342,7 @@ impl Default for Config {
             checks: Vec::new(),
             logs: Vec::new(),
             filesystems: Filesystems::default(),
+            metrics: super::Metrics::default(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Answers `GET /metrics`, `GET /healthz` and, to this machine only, `GET /status`, and nothing else. Requests are
 //! bounded in size, time and number; one connection carries one request.
 
+use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,9 +18,13 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 /// Most connections at a time; the next waits in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16;
 
+/// A page that is being written.
+pub type Page<'a> = Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'a>>;
+
 /// What can be asked for.
 pub trait Pages: Send + Sync + 'static {
-    fn metrics(&self) -> String;
+    /// Writes the metrics into a buffer that is used again.
+    fn metrics(&self, page: Vec<u8>) -> Page<'_>;
     /// Returns whether all is well, and the text that says so.
     fn healthz(&self) -> (bool, String);
     fn status(&self) -> String;
@@ -27,6 +33,7 @@ pub trait Pages: Send + Sync + 'static {
 /// Serves until it is stopped.
 pub async fn serve(listener: TcpListener, pages: Arc<dyn Pages>, stop: CancellationToken) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let spare = Arc::new(Mutex::new(Vec::new()));
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -38,16 +45,21 @@ pub async fn serve(listener: TcpListener, pages: Arc<dyn Pages>, stop: Cancellat
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let pages = Arc::clone(&pages);
+        let (pages, spare) = (Arc::clone(&pages), Arc::clone(&spare));
         tokio::spawn(async move {
             // Who asks too slowly gets nothing.
-            let _ = tokio::time::timeout(TIME_MAX, answer(stream, peer, &*pages)).await;
+            let _ = tokio::time::timeout(TIME_MAX, answer(stream, peer, &*pages, &spare)).await;
             drop(permit);
         });
     }
 }
 
-async fn answer(mut stream: TcpStream, peer: SocketAddr, pages: &dyn Pages) -> std::io::Result<()> {
+async fn answer(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    pages: &dyn Pages,
+    spare: &Mutex<Vec<u8>>,
+) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut chunk = [0; 1024];
@@ -56,7 +68,7 @@ async fn answer(mut stream: TcpStream, peer: SocketAddr, pages: &dyn Pages) -> s
             count => request.extend_from_slice(&chunk[..count]),
         }
         if request.len() > REQUEST_BYTES_MAX {
-            return reply(&mut stream, "431 Request Header Fields Too Large", "text/plain", "too long\n")
+            return reply(&mut stream, "431 Request Header Fields Too Large", "text/plain", b"too long\n")
                 .await;
         }
     }
@@ -67,29 +79,33 @@ async fn answer(mut stream: TcpStream, peer: SocketAddr, pages: &dyn Pages) -> s
     let plain = "text/plain; charset=utf-8";
     match (method, path) {
         ("GET", "/metrics") => {
-            let text = pages.metrics();
-            reply(&mut stream, "200 OK", "text/plain; version=0.0.4; charset=utf-8", &text).await
+            let page = std::mem::take(&mut *spare.lock().unwrap_or_else(PoisonError::into_inner));
+            let page = pages.metrics(page).await;
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            let replied = reply(&mut stream, "200 OK", kind, &page).await;
+            *spare.lock().unwrap_or_else(PoisonError::into_inner) = page;
+            replied
         }
         ("GET", "/healthz") => {
             let (well, text) = pages.healthz();
             let status = if well { "200 OK" } else { "503 Service Unavailable" };
-            reply(&mut stream, status, plain, &text).await
+            reply(&mut stream, status, plain, text.as_bytes()).await
         }
         ("GET", "/status") if peer.ip().is_loopback() => {
-            reply(&mut stream, "200 OK", "application/json", &pages.status()).await
+            reply(&mut stream, "200 OK", "application/json", pages.status().as_bytes()).await
         }
-        ("GET", _) => reply(&mut stream, "404 Not Found", plain, "there is /metrics and /healthz\n").await,
-        _ => reply(&mut stream, "405 Method Not Allowed", plain, "only GET\n").await,
+        ("GET", _) => reply(&mut stream, "404 Not Found", plain, b"there is /metrics and /healthz\n").await,
+        _ => reply(&mut stream, "405 Method Not Allowed", plain, b"only GET\n").await,
     }
 }
 
-async fn reply(stream: &mut TcpStream, status: &str, kind: &str, text: &str) -> std::io::Result<()> {
+async fn reply(stream: &mut TcpStream, status: &str, kind: &str, text: &[u8]) -> std::io::Result<()> {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         text.len()
     );
     stream.write_all(head.as_bytes()).await?;
-    stream.write_all(text.as_bytes()).await?;
+    stream.write_all(text).await?;
     stream.shutdown().await
 }
 
@@ -121,8 +137,8 @@ mod tests {
 
     struct Fixed;
     impl Pages for Fixed {
-        fn metrics(&self) -> String {
-            "m 1\n".into()
+        fn metrics(&self, _: Vec<u8>) -> Page<'_> {
+            Box::pin(async { b"m 1\n".to_vec() })
         }
         fn healthz(&self) -> (bool, String) {
             (false, "a source is broken\n".into())

@@ -13,6 +13,8 @@ const DURATION_BUCKETS: [f64; 9] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// The host in numbers.
+    pub node: super::node::Node,
     pub reload_successful: IntGauge,
     pub reload_timestamp: Gauge,
     pub source_up: GaugeVec,
@@ -126,6 +128,7 @@ impl Metrics {
                 registry.register(Box::new(cpu.clone()))?;
                 cpu
             },
+            node: super::node::Node::default(),
             registry,
         };
         let info =
@@ -142,16 +145,20 @@ impl Metrics {
         Ok(made)
     }
 
-    /// Returns everything in the text form 0.0.4.
-    pub fn text(&self) -> String {
+    /// Writes the whole page in the text form 0.0.4: the agent's own families, then the host's.
+    pub async fn page(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        bytes.clear();
+        self.own(&mut bytes);
+        self.node.page(bytes).await
+    }
+
+    /// Writes the agent's own families.
+    fn own(&self, bytes: &mut Vec<u8>) {
         self.measure_process();
-        let mut bytes = Vec::new();
         // Encoding into memory fails only for a metric without a name.
-        let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut bytes);
-        if encoded.is_err() {
+        if TextEncoder::new().encode(&self.registry.gather(), bytes).is_err() {
             bytes.clear();
         }
-        String::from_utf8(bytes).unwrap_or_default()
     }
 
     fn measure_process(&self) {
@@ -234,7 +241,9 @@ mod tests {
         metrics.log_lines.with_label_values(&["auth"]).inc();
         metrics.log_gaps.with_label_values(&["auth", "long-line"]).inc();
         metrics.check_runs.with_label_values(&["nginx", "ok"]).inc();
-        let text = metrics.text();
+        let mut bytes = Vec::new();
+        metrics.own(&mut bytes);
+        let text = String::from_utf8(bytes).expect("text");
         assert!(text.contains("sopwith_agent_build_info{version="), "{text}");
         let mut tool = Command::new("promtool");
         tool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

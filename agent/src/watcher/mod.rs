@@ -13,6 +13,7 @@ pub mod identity;
 mod join;
 pub mod keeper;
 pub mod metrics;
+pub mod node;
 mod notify;
 mod pinned;
 mod process;

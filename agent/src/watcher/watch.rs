@@ -232,6 +232,7 @@ impl Watcher {
     }
 
     fn start_sources(&mut self) {
+        self.shared.metrics.node.configure(self.config.metrics.clone(), self.config.metrics_listen.port());
         let context = Context { metrics: self.shared.metrics.clone(), afresh: self.afresh.clone() };
         let wanted = sources::wanted(&self.config, &context);
         let names = wanted.iter().map(|(name, _)| *name).chain([SERVER, RUNNER, PAGES]);
@@ -403,8 +404,8 @@ trait Unit: Future + Sized {
 impl<F: Future> Unit for F {}
 
 impl Pages for Shared {
-    fn metrics(&self) -> String {
-        self.metrics.text()
+    fn metrics(&self, page: Vec<u8>) -> http::Page<'_> {
+        Box::pin(self.metrics.page(page))
     }
 
     fn healthz(&self) -> (bool, String) {
