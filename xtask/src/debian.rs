@@ -18,6 +18,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nsenter", "util-linux"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("restic", "restic"),
+    ("borg", "borgbackup"),
+    ("pgbackrest", "pgbackrest"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
 ];

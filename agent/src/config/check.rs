@@ -23,6 +23,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     checks(&config.checks, &mut found);
     logs(&config.logs, &mut found);
     filesystems(&config.filesystems, &mut found);
+    super::backups::findings(&config.backups, &mut found);
     found
 }
 

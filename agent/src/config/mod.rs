@@ -2,12 +2,14 @@
 //! everything that can be wrong with them. It never changes a file and never asks anybody but the file.
 
 mod at;
+mod backups;
 mod check;
 mod metrics;
 mod types;
 mod watch;
 
 pub use at::{At, Pattern, Period};
+pub use backups::{ARCHIVE, Backup, Borg, Drill, FileSet, Mode, PgBackRest, Restic, SCRATCH};
 pub use metrics::*;
 pub use types::*;
 pub use watch::{Watch, listed, wildcard};

@@ -10,7 +10,7 @@ fn uncommented() -> String {
 fn examples() -> String {
     let wanted =
         |line: &&str| line.starts_with("##") && !line.starts_with("## ") || line.starts_with("##   - ");
-    let lists = ["processes", "checks", "logs"];
+    let lists = ["processes", "checks", "logs", "backups"];
     let mut out = String::new();
     for block in DEFAULT_TEXT.split("\n\n") {
         let Some(name) = lists.iter().find(|n| block.contains(&format!("\n#{n}: []"))) else { continue };
@@ -32,6 +32,7 @@ fn the_shipped_file_states_every_default() {
 fn the_examples_in_the_shipped_file_can_be_used() {
     let config = Config::parse(&examples()).expect("the examples parse");
     assert_eq!((config.processes.len(), config.checks.len(), config.logs.len()), (2, 1, 1));
+    assert_eq!(config.backups.len(), 4);
     let between = |from: &str| {
         let lines = DEFAULT_TEXT.lines().skip_while(|l| l.trim_end() != from);
         lines.take_while(|l| l.starts_with("##")).map(|l| &l[2..]).collect::<Vec<_>>().join("\n")

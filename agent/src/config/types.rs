@@ -38,6 +38,7 @@ pub struct Config {
     pub logs: Vec<Log>,
     pub filesystems: Filesystems,
     pub metrics: super::Metrics,
+    pub backups: Vec<super::Backup>,
 }
 
 /// The host's own bounds on what it lets itself be told.
@@ -343,6 +344,7 @@ impl Default for Config {
             logs: Vec::new(),
             filesystems: Filesystems::default(),
             metrics: super::Metrics::default(),
+            backups: Vec::new(),
         }
     }
 }

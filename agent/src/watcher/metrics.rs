@@ -34,6 +34,7 @@ pub struct Metrics {
     pub log_gaps: IntCounterVec,
     pub check_runs: IntCounterVec,
     pub looks_skipped: IntCounter,
+    pub backups: super::sources::BackupGauges,
     memory: Gauge,
     cpu: prometheus::Counter,
 }
@@ -119,6 +120,7 @@ impl Metrics {
                 "evidence_skipped_total",
                 "Times that evidence was not gathered because too much was under way.",
             )?,
+            backups: super::sources::BackupGauges::register(&registry)?,
             memory: float(&registry, "process_resident_memory_bytes", "Resident memory of the watcher.")?,
             cpu: {
                 let cpu = prometheus::Counter::new(

@@ -4,6 +4,7 @@
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -23,11 +24,24 @@ pub enum Ended {
     TimedOut,
 }
 
+/// A program to be run. Nothing of it is read by a shell.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// Its path and arguments.
+    pub argv: Vec<String>,
+    /// Variables that it gets besides those of the agent.
+    pub variables: Vec<(String, String)>,
+    /// Where it works; where the agent does by default.
+    pub folder: Option<PathBuf>,
+    /// Whether standard error is kept apart from standard output, for programs whose output is parsed.
+    pub apart: bool,
+}
+
 /// What came of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Done {
     pub ended: Ended,
-    /// Standard output and standard error, as they came, up to the bound.
+    /// Standard output, and standard error where it is not kept apart, as they came, up to the bound.
     pub output: Vec<u8>,
     /// Bytes beyond the bound, which were read and thrown away.
     pub cut: u64,
@@ -38,45 +52,98 @@ pub struct Done {
 /// # Errors
 /// It could not be started.
 pub async fn run(argv: &[String], time_max: Duration, output_max: usize) -> io::Result<Done> {
-    let program = argv.first().ok_or(io::ErrorKind::InvalidInput)?;
+    let program = Program { argv: argv.to_vec(), ..Program::default() };
+    run_until(&program, tokio::time::sleep(time_max), output_max).await.map(|(done, _)| done)
+}
+
+/// Runs a program to its end or until something else has come about, which counts as the end of its time. Also
+/// returns standard error, where it is kept apart.
+///
+/// # Errors
+/// It could not be started.
+pub async fn run_until(
+    program: &Program,
+    until: impl Future<Output = ()>,
+    output_max: usize,
+) -> io::Result<(Done, Vec<u8>)> {
     let mark = format!("{:032x}", rand::random::<u128>());
-    let (mut output_end, mut child) = start(program, &argv[1..], &mark)?;
+    let mut started = start(program, &mark)?;
     let (mut output, mut cut) = (Vec::new(), 0);
-    let timed = tokio::time::timeout(time_max, async {
-        let reading = read(&mut output_end, &mut output, &mut cut, output_max);
+    let (mut errors, mut errors_cut) = (Vec::new(), 0);
+    let reading = async {
+        let read_output = read(&mut started.output, &mut output, &mut cut, output_max);
+        match &mut started.errors {
+            Some(from) => _ = tokio::join!(read_output, read(from, &mut errors, &mut errors_cut, output_max)),
+            None => read_output.await,
+        }
+    };
+    let child = &mut started.child;
+    let ending = async {
         tokio::select! {
             // A child that outlives the program may hold the pipe open for ever.
             status = child.wait() => status,
             () = reading => child.wait().await,
         }
-    });
-    let status = timed.await;
+    };
+    let status = tokio::select! {
+        status = ending => Some(status),
+        () = until => None,
+    };
     let ended = match status {
-        Ok(status) => how(status?),
-        Err(_) => {
-            end_all(&mut child, &mark).await;
+        Some(status) => how(status?),
+        None => {
+            end_all(&mut started.child, &mark).await;
             Ended::TimedOut
         }
     };
-    drain(&output_end, &mut output, &mut cut, output_max);
-    Ok(Done { ended, output, cut })
+    drain(&started.output, &mut output, &mut cut, output_max);
+    if let Some(from) = &started.errors {
+        drain(from, &mut errors, &mut errors_cut, output_max);
+    }
+    Ok((Done { ended, output, cut }, errors))
 }
 
-fn start(program: &str, arguments: &[String], mark: &str) -> io::Result<(pipe::Receiver, Child)> {
-    let (ours, theirs) = io::pipe()?;
-    rustix::io::ioctl_fionbio(&ours, true)?;
-    let also_theirs = theirs.try_clone()?;
-    let child = Command::new(program)
-        .args(arguments)
+/// A program that runs, and our ends of its pipes.
+struct Started {
+    child: Child,
+    output: pipe::Receiver,
+    errors: Option<pipe::Receiver>,
+}
+
+fn start(program: &Program, mark: &str) -> io::Result<Started> {
+    let path = program.argv.first().ok_or(io::ErrorKind::InvalidInput)?;
+    let (output, theirs) = our_pipe()?;
+    let (errors, their_errors) = match program.apart {
+        true => our_pipe().map(|(ours, theirs)| (Some(ours), theirs))?,
+        false => (None, theirs.try_clone()?),
+    };
+    let mut command = Command::new(path);
+    command
+        .args(&program.argv[1..])
         .env(MARK, mark)
         .env("LC_ALL", "C.UTF-8")
+        .envs(program.variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::from(theirs))
-        .stderr(Stdio::from(also_theirs))
+        .stderr(Stdio::from(their_errors))
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    Ok((pipe::Receiver::from_owned_fd(OwnedFd::from(ours))?, child))
+        .kill_on_drop(true);
+    if let Some(folder) = &program.folder {
+        command.current_dir(folder);
+    }
+    let child = command.spawn()?;
+    // The agent is protected from the want of memory; what it starts is what goes first. Where the kernel does not
+    // let us, it is only less so.
+    if let Some(id) = child.id() {
+        let _ = std::fs::write(format!("/proc/{id}/oom_score_adj"), "500");
+    }
+    Ok(Started { child, output, errors })
+}
+
+fn our_pipe() -> io::Result<(pipe::Receiver, io::PipeWriter)> {
+    let (ours, theirs) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((pipe::Receiver::from_owned_fd(OwnedFd::from(ours))?, theirs))
 }
 
 async fn read(from: &mut pipe::Receiver, output: &mut Vec<u8>, cut: &mut u64, output_max: usize) {
@@ -182,6 +249,23 @@ mod tests {
     async fn output_is_bounded_and_what_is_cut_counted() {
         let done = run(&shell("yes | head -c 300000"), LONG, 1000).await.expect("it starts");
         assert_eq!((done.ended, done.output.len(), done.cut), (Ended::Exited(0), 1000, 299_000));
+    }
+
+    #[tokio::test]
+    async fn what_is_parsed_is_kept_apart_from_errors() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = Program {
+            argv: shell("echo $WHAT; pwd; echo broken >&2"),
+            variables: vec![("WHAT".into(), "json".into())],
+            folder: Some(folder.path().canonicalize().expect("a path")),
+            apart: true,
+        };
+        let (done, errors) = run_until(&program, tokio::time::sleep(LONG), 1000).await.expect("it starts");
+        let expected = format!("json\n{}\n", program.folder.expect("set").display());
+        assert_eq!(
+            (String::from_utf8_lossy(&done.output).into_owned(), errors),
+            (expected, b"broken\n".to_vec())
+        );
     }
 
     #[tokio::test]

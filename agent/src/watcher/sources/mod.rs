@@ -11,12 +11,16 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+mod backups;
 mod checks;
 mod declarations;
 mod filesystems;
 mod logs;
 mod processes;
+mod standing;
 mod units;
+
+pub use backups::BackupGauges;
 
 /// What a source is made with.
 #[derive(Clone, Debug)]
@@ -37,6 +41,7 @@ pub const SOURCES: &[(&str, Make)] = &[
     ("logs", logs::make),
     ("processes", processes::make),
     ("checks", checks::make),
+    ("backups", backups::make),
 ];
 
 /// Why a source can see no more.
