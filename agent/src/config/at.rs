@@ -10,7 +10,7 @@ use sopwith_domain::signal::Severity;
 use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, Value, ValueType, Word};
 use std::cell::RefCell;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::Path;
 use std::str::FromStr;
@@ -142,6 +142,15 @@ impl Leaf for Value {
     }
 }
 
+impl Leaf for IpAddr {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("{text:?} is not an IPv4 or IPv6 address"))
+    }
+    fn placeholder() -> Self {
+        Self::from(Ipv4Addr::LOCALHOST)
+    }
+}
+
 impl Leaf for SocketAddr {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| format!("{text:?} is not an address and port such as 127.0.0.1:9631"))
@@ -163,7 +172,7 @@ macro_rules! numbers {
         }
     )*};
 }
-numbers!(u8, u32, u64);
+numbers!(u8, u16, u32, u64);
 
 macro_rules! words {
     ($type:ty, $placeholder:expr, $($word:literal => $value:expr),+) => {

@@ -3,13 +3,17 @@
 
 mod at;
 mod backups;
+mod baseline;
 mod check;
+mod kernel;
 mod metrics;
 mod types;
 mod watch;
 
 pub use at::{At, Pattern, Period};
 pub use backups::{ARCHIVE, Backup, Borg, Drill, FileSet, Mode, PgBackRest, Restic, SCRATCH};
+pub use baseline::{Baseline, Content};
+pub use kernel::*;
 pub use metrics::*;
 pub use types::*;
 pub use watch::{Watch, listed, wildcard};

@@ -39,6 +39,8 @@ pub struct Config {
     pub filesystems: Filesystems,
     pub metrics: super::Metrics,
     pub backups: Vec<super::Backup>,
+    pub kernel: super::kernel::Kernel,
+    pub baseline: Vec<super::baseline::Baseline>,
 }
 
 /// The host's own bounds on what it lets itself be told.
@@ -345,6 +347,8 @@ impl Default for Config {
             filesystems: Filesystems::default(),
             metrics: super::Metrics::default(),
             backups: Vec::new(),
+            kernel: super::kernel::Kernel::default(),
+            baseline: Vec::new(),
         }
     }
 }

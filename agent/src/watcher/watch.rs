@@ -8,6 +8,7 @@ use super::keeper::{ActiveRuns, Keeper, SourceStates};
 use super::metrics::Metrics;
 use super::notify::{self, Notifier};
 use super::report::SourceState;
+use super::server_clock::ServerClock;
 use super::sink::{Afresh, MESSAGES_MAX, SharedSpool, Sink};
 use super::sources::{self, Context};
 use super::spool::{Limits, Spool, SpoolError};
@@ -123,6 +124,7 @@ struct Watcher {
     head: watch::Receiver<u64>,
     runner: RunnerLink,
     afresh: Afresh,
+    server_clock: ServerClock,
     sources: watch::Sender<Vec<&'static str>>,
     /// Ends everything.
     stop: CancellationToken,
@@ -192,6 +194,7 @@ impl Watcher {
             head,
             runner,
             afresh: Afresh::default(),
+            server_clock: ServerClock::default(),
             sources,
             stop_sources: stop.child_token(),
             stop,
@@ -233,7 +236,11 @@ impl Watcher {
 
     fn start_sources(&mut self) {
         self.shared.metrics.node.configure(self.config.metrics.clone(), self.config.metrics_listen.port());
-        let context = Context { metrics: self.shared.metrics.clone(), afresh: self.afresh.clone() };
+        let context = Context {
+            metrics: self.shared.metrics.clone(),
+            afresh: self.afresh.clone(),
+            server_clock: self.server_clock.clone(),
+        };
         let wanted = sources::wanted(&self.config, &context);
         let names = wanted.iter().map(|(name, _)| *name).chain([SERVER, RUNNER, PAGES]);
         self.sources.send_replace(names.collect());
@@ -312,6 +319,7 @@ impl Watcher {
             records_through: Arc::new(AtomicU64::new(u64::MAX)),
             asked: Arc::default(),
             leased: Arc::default(),
+            server_clock: self.server_clock.clone(),
         })
     }
 

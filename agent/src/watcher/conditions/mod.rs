@@ -71,6 +71,7 @@ fn rank(rule: &RuleId) -> Option<u8> {
         "units.inactive" => Some(3),
         "units.flapping" => Some(2),
         "units.unhealthy" => Some(1),
+        "oom.killed" => Some(0),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@
 
 use super::metrics::Metrics;
 use super::report::SourceState;
+use super::server_clock::ServerClock;
 use super::sink::{Afresh, Sink, Stopping};
 use crate::config::Config;
 use std::future::Future;
@@ -13,9 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 mod backups;
 mod checks;
+mod clock;
 mod declarations;
 mod filesystems;
+mod links;
 mod logs;
+mod mounts;
+mod oom;
+mod pressure;
 mod processes;
 mod standing;
 mod units;
@@ -28,6 +34,7 @@ pub struct Context {
     pub metrics: Metrics,
     /// Asked when something changed that the server judges by: then all is looked at and what holds said again.
     pub afresh: Afresh,
+    pub server_clock: ServerClock,
 }
 
 /// Makes a source of its part of the configuration; nothing where there is nothing to watch.
@@ -42,6 +49,11 @@ pub const SOURCES: &[(&str, Make)] = &[
     ("processes", processes::make),
     ("checks", checks::make),
     ("backups", backups::make),
+    ("pressure", pressure::make),
+    ("mounts", mounts::make),
+    ("oom", oom::make),
+    ("clock", clock::make),
+    ("links", links::make),
 ];
 
 /// Why a source can see no more.

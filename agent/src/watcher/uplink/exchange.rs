@@ -3,13 +3,14 @@
 
 use super::{Kind, Uplink};
 use crate::runner_protocol::{Delivery, Request, Response, Status};
+use crate::watcher::clock;
 use crate::watcher::report::Report;
 use crate::watcher::spool::{Acknowledged, SpoolError};
 use sopwith_domain::ids::Epoch;
 use sopwith_domain::run::Record;
 use sopwith_protocol::api::Problem;
 use sopwith_protocol::exchange::{
-    BATCH_MAX, BODY_BYTES_MAX, Batch, BeginEpoch, ExchangeRequest, ExchangeResponse, JournalHead,
+    BATCH_MAX, BODY_BYTES_MAX, Batch, BeginEpoch, ExchangeRequest, ExchangeResponse, JournalHead, Lease,
 };
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -48,7 +49,12 @@ struct Asked {
 impl Uplink {
     pub(super) async fn exchange(&self, kind: Kind) -> Result<(), ExchangeError> {
         let (request, asked) = self.request(kind).await?;
+        let (sent_ms, sent_at) = (clock::boot_ms(), clock::now());
         let answer = self.post(kind, &request).await?;
+        // The server tells when the request arrived, which was a little after it was sent.
+        if let Ok(lease) = serde_json::from_str::<Lease>(&answer.lease.text) {
+            self.server_clock.note(sent_ms, sent_at.since(lease.server_now));
+        }
         self.take(answer, &asked).await
     }
 

@@ -12,6 +12,7 @@ use super::clock;
 use super::keeper::ActiveRuns;
 use super::metrics::Metrics;
 use super::report::SourceState;
+use super::server_clock::ServerClock;
 use super::sink::{Afresh, SharedSpool, Sink};
 use backoff::Backoff;
 use runner_link::{RunnerLink, RunnerState};
@@ -63,6 +64,7 @@ pub struct Uplink {
     /// Requests made, and the newest of them whose lease the runner has.
     pub asked: Arc<AtomicU64>,
     pub leased: Arc<AtomicU64>,
+    pub server_clock: ServerClock,
 }
 
 /// Which of the two exchanges.

@@ -145,6 +145,7 @@ fn fresh_bench(url: Url, folder: tempfile::TempDir) -> Bench {
         records_through: Arc::new(AtomicU64::new(u64::MAX)),
         asked: Arc::default(),
         leased: Arc::default(),
+        server_clock: crate::watcher::server_clock::ServerClock::default(),
     };
     Bench { uplink, said, _folder: folder }
 }
