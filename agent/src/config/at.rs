@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use sopwith_domain::ids::HostId;
 use sopwith_domain::playbook::Finding;
-use sopwith_domain::signal::Severity;
+use sopwith_domain::signal::{Severity, SignalKind};
 use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, Value, ValueType, Word};
 use std::cell::RefCell;
 use std::fmt;
@@ -126,6 +126,7 @@ leaves! {
     UnitName, valid("x.service");
     Url, valid("http://localhost");
     Glob, valid("*");
+    SignalKind, valid("a.b");
     String, String::new();
     Period, Period(Duration::ZERO);
     Pattern, valid("x");

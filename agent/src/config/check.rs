@@ -21,13 +21,13 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     units(&config.units, &mut found);
     processes(&config.processes, &mut found);
     checks(&config.checks, &mut found);
-    logs(&config.logs, &mut found);
+    super::logs::findings(&config.logs, &mut found);
     filesystems(&config.filesystems, &mut found);
     super::backups::findings(&config.backups, &mut found);
     found
 }
 
-fn unique<'a>(names: impl Iterator<Item = &'a At<Word>>, what: &str, found: &mut Vec<Finding>) {
+pub(super) fn unique<'a>(names: impl Iterator<Item = &'a At<Word>>, what: &str, found: &mut Vec<Finding>) {
     let mut seen = BTreeSet::new();
     for name in names {
         if !seen.insert(name.as_str()) {
@@ -45,7 +45,7 @@ fn every(period: &At<Period>, what: &str, found: &mut Vec<Finding>) {
     }
 }
 
-fn count(times: &At<u32>, within: &At<Period>, found: &mut Vec<Finding>) {
+pub(super) fn count(times: &At<u32>, within: &At<Period>, found: &mut Vec<Finding>) {
     if !(1..=RATE_COUNT_MAX).contains(&**times) {
         found.push(times.finding(format!("must be 1 to {RATE_COUNT_MAX}")));
     }
@@ -100,45 +100,6 @@ fn checks(checks: &[Check], found: &mut Vec<Finding>) {
         every(&check.timeout, "timeout", found);
         if let Some(failures) = &check.failures {
             count(&failures.count, &failures.within, found);
-        }
-    }
-}
-
-fn logs(logs: &[Log], found: &mut Vec<Finding>) {
-    unique(logs.iter().map(|l| &l.name), "logs", found);
-    for log in logs {
-        if log.paths.is_empty() {
-            found.push(log.name.finding("paths is empty: say which files"));
-        }
-        for path in &log.paths {
-            let folder = path.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
-            if folder.contains(['*', '?', '[']) {
-                found.push(path.finding("only the last part of a path may be a pattern"));
-            }
-        }
-        unique(log.rules.iter().map(|r| &r.name), "rules", found);
-        log.rules.iter().for_each(|rule| log_rule(rule, found));
-    }
-}
-
-fn log_rule(rule: &LogRule, found: &mut Vec<Finding>) {
-    let groups: BTreeSet<&str> = rule.pattern.0.capture_names().flatten().collect();
-    for (name, kind) in &rule.captures {
-        if !groups.contains(name.as_str()) {
-            found.push(kind.finding(format!("the pattern has no group (?P<{name}>…)")));
-        }
-    }
-    for (name, value) in &rule.fields {
-        if rule.captures.contains_key(name) {
-            found.push(value.finding(format!("{name} is a capture already")));
-        }
-    }
-    if let Some(rate) = &rule.rate {
-        count(&rate.count, &rate.within, found);
-        if let Some(by) = &rate.by
-            && !rule.captures.contains_key(&**by)
-        {
-            found.push(by.finding(format!("{} is not among the captures", by.as_str())));
         }
     }
 }

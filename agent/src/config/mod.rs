@@ -7,6 +7,7 @@ mod baseline;
 mod check;
 mod kernel;
 mod metrics;
+mod logs;
 mod types;
 mod watch;
 
@@ -15,6 +16,7 @@ pub use backups::{ARCHIVE, Backup, Borg, Drill, FileSet, Mode, PgBackRest, Resti
 pub use baseline::{Baseline, Content};
 pub use kernel::*;
 pub use metrics::*;
+pub use logs::*;
 pub use types::*;
 pub use watch::{Watch, listed, wildcard};
 

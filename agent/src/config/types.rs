@@ -1,11 +1,12 @@
 //! The settings of the agent, with what they mean. Every one has a default.
 
-use super::at::{At, Pattern, Period};
+use super::at::{At, Period};
+use super::logs::Log;
 use super::watch::Watch;
 use serde::Deserialize;
 use sopwith_domain::ids::HostId;
 use sopwith_domain::signal::Severity;
-use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, Value, ValueType, Word};
+use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, Word};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -186,49 +187,6 @@ pub struct Check {
 pub struct Within {
     pub count: At<u32>,
     pub within: At<Period>,
-}
-
-/// Log files and what to notice in them.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Log {
-    pub name: At<Word>,
-    /// Files; in the last part of a path `*`, `?` and `[…]` are a pattern.
-    pub paths: Vec<At<AbsPath>>,
-    pub rules: Vec<LogRule>,
-}
-
-/// One thing to notice in a log.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogRule {
-    pub name: At<Word>,
-    /// Whatever a stranger can write into a line he can also write to look like something else: anchor the pattern
-    /// at the end that he does not control. For sshd that is the last ` from IP port N ssh2$`.
-    pub pattern: At<Pattern>,
-    /// Named groups of the pattern and the type that each must be, in full, to be taken.
-    #[serde(default)]
-    pub captures: BTreeMap<Word, At<ValueType>>,
-    /// Values that every signal of the rule carries, for playbooks: what only the operator can know.
-    #[serde(default)]
-    pub fields: BTreeMap<Word, At<Value>>,
-    #[serde(default)]
-    pub rate: Option<Rate>,
-    #[serde(default = "defaults::warning")]
-    pub severity: At<Severity>,
-    /// So long after the last match the condition is over; by default the rate's `within`, or ten minutes.
-    #[serde(default)]
-    pub quiet: Option<At<Period>>,
-}
-
-/// So many matches within a time, counted by the value of a capture.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rate {
-    pub count: At<u32>,
-    pub within: At<Period>,
-    #[serde(default)]
-    pub by: Option<At<Word>>,
 }
 
 /// What to watch of file systems.

@@ -1,6 +1,9 @@
 //! What the watcher counts about itself, for Prometheus. Labels come from the configuration and from fixed lists,
 //! never from what a host or a log wrote.
 
+mod logs;
+
+use logs::LogMetrics;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
@@ -30,7 +33,7 @@ pub struct Metrics {
     pub last_exchange: Gauge,
     pub runner_up: IntGauge,
     pub captures_rejected: IntCounterVec,
-    pub log_lines: IntCounterVec,
+    pub logs: LogMetrics,
     pub log_gaps: IntCounterVec,
     pub check_runs: IntCounterVec,
     pub looks_skipped: IntCounter,
@@ -102,7 +105,7 @@ impl Metrics {
                 "Captures of log rules that were not of their type and were left out.",
                 &["rule"],
             )?,
-            log_lines: labelled(&registry, "log_lines_total", "Lines read from log files.", &["log"])?,
+            logs: LogMetrics::new(&registry)?,
             log_gaps: labelled(
                 &registry,
                 "log_gaps_total",
@@ -240,7 +243,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.source_up.with_label_values(&["units"]).set(1.0);
         metrics.captures_rejected.with_label_values(&["auth.ssh"]).inc();
-        metrics.log_lines.with_label_values(&["auth"]).inc();
+        metrics.logs.lines.with_label_values(&["auth"]).inc();
         metrics.log_gaps.with_label_values(&["auth", "long-line"]).inc();
         metrics.check_runs.with_label_values(&["nginx", "ok"]).inc();
         let mut bytes = Vec::new();

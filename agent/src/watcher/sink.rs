@@ -75,16 +75,29 @@ pub struct Sink {
     source: &'static str,
     to: mpsc::Sender<Message>,
     spool: SharedSpool,
+    turns: Turns,
 }
+
+/// Who of each source is at work.
+type Turns = Arc<Mutex<BTreeMap<&'static str, Arc<tokio::sync::Mutex<()>>>>>;
 
 impl Sink {
     pub fn new(source: &'static str, to: mpsc::Sender<Message>, spool: SharedSpool) -> Self {
-        Self { source, to, spool }
+        Self { source, to, spool, turns: Turns::default() }
     }
 
     /// Returns the same way for another source.
     pub fn named(&self, source: &'static str) -> Self {
         Self { source, ..self.clone() }
+    }
+
+    /// Waits until the one before of this source has ended: what it had read is committed then, and is not read again.
+    pub async fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(self.source).or_default())
+        };
+        turn.lock_owned().await
     }
 
     async fn send(&self, message: Message) -> Result<(), Stopping> {

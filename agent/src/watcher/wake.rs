@@ -1,12 +1,43 @@
 //! Wakes a source when files change. It only ever makes a look come sooner: what is true is found by looking, at
 //! intervals, because the kernel may drop a notice and some file systems give none.
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
+
+/// Most written files that are told apart; of more it is only known that there were many.
+const WRITTEN_MAX: usize = 4096;
+
+/// What changed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Changes {
+    /// Files came, went or were renamed, or it is not known what changed.
+    pub structure: bool,
+    /// Files that were written.
+    pub written: BTreeSet<PathBuf>,
+}
+
+impl Changes {
+    fn note(&mut self, event: notify::Result<notify::Event>) {
+        match event {
+            Ok(event)
+                if matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)) | EventKind::Access(_)) =>
+            {
+                self.structure |= event.need_rescan();
+                if self.written.len() < WRITTEN_MAX {
+                    self.written.extend(event.paths);
+                } else {
+                    self.structure = true;
+                }
+            }
+            // An error may stand for events that were lost.
+            _ => self.structure = true,
+        }
+    }
+}
 
 /// A set of watched folders.
 #[derive(Debug)]
@@ -15,23 +46,44 @@ pub struct Wake {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     changed: Arc<Notify>,
+    changes: Option<Arc<Mutex<Changes>>>,
 }
 
 impl Wake {
     pub fn new() -> Self {
+        Self::make(None)
+    }
+
+    /// Makes one that also tells what changed.
+    pub fn telling() -> Self {
+        Self::make(Some(Arc::default()))
+    }
+
+    fn make(changes: Option<Arc<Mutex<Changes>>>) -> Self {
         let changed = Arc::new(Notify::new());
-        let tell = Arc::clone(&changed);
+        let (tell, noted) = (Arc::clone(&changed), changes.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // An error may stand for events that were lost.
-            if event.is_ok_and(|event| only_read(&event.kind)) {
+            if event.as_ref().is_ok_and(|event| only_read(&event.kind)) {
                 return;
+            }
+            if let Some(changes) = &noted {
+                changes.lock().unwrap_or_else(PoisonError::into_inner).note(event);
             }
             tell.notify_one();
         });
         if let Err(e) = &watcher {
             tracing::warn!("changes of files are seen at intervals only: {e}");
         }
-        Self { watcher: watcher.ok(), watched: BTreeSet::new(), changed }
+        Self { watcher: watcher.ok(), watched: BTreeSet::new(), changed, changes }
+    }
+
+    /// Takes what changed since the last call.
+    pub fn take(&self) -> Changes {
+        let changes = self.changes.as_ref();
+        changes
+            .map(|c| std::mem::take(&mut *c.lock().unwrap_or_else(PoisonError::into_inner)))
+            .unwrap_or_default()
     }
 
     /// Watches a folder (with all below it, if `deep`) or file, unless it is watched already.

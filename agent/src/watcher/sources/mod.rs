@@ -101,6 +101,7 @@ pub async fn supervise(
     stop: CancellationToken,
 ) {
     let sink = sink.named(name);
+    let _turn = sink.turn().await;
     let mut pause = PAUSE_MIN;
     while !stop.is_cancelled() {
         let Some(source) = make(&config, &context) else { return };

@@ -1,19 +1,31 @@
-//! Finds the lines that a log's rules speak of, in whole buffers at a time, and takes typed values from them. The time
-//! is linear in the buffer, whatever the patterns. A value that is not of its type in full is left out and counted.
+//! Finds the lines that a log's rules speak of, in whole buffers at a time, and takes typed values from them: a search
+//! for the literals that the patterns need, the bounds of a line only where one is, and only then the patterns. The
+//! time is linear in the buffer, whatever the patterns, and bounded for each rule. A value that is not of its type in
+//! full is left out and counted.
 
-use crate::config::{Log, LogRule};
-use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use super::budget::Budget;
+use super::literals;
+use super::search::{Candidate, Search};
+use crate::config::LogRule;
+use regex::bytes::{Captures, Regex};
+use rustix::time::{ClockId, clock_gettime};
 use sopwith_domain::value::{Value, Word};
 use std::collections::BTreeMap;
 
 /// Longest line that is shown as evidence, in bytes.
 const SHOWN_BYTES_MAX: usize = 400;
+/// Processor time of a rule that does not say, in hundredths of a core.
+const CPU_PERCENT: u8 = 10;
+/// Largest compiled pattern, in bytes.
+const PATTERN_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// A line that fits a rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Hit {
     /// Which of the log's rules.
     pub rule: usize,
+    /// Whether it fits the pattern that must not be missing, rather than the rule's own.
+    pub unless: bool,
     pub values: BTreeMap<Word, Value>,
     /// Captures that were there and not of their type.
     pub rejected: u32,
@@ -21,78 +33,185 @@ pub(super) struct Hit {
     pub line: String,
 }
 
-/// The rules of one log.
-#[derive(Debug)]
-pub(super) struct Rules {
-    all: RegexSet,
-    each: Vec<(Regex, LogRule)>,
+/// What asking a buffer came to, beside the hits.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Asked {
+    /// Processor time by rule, in microseconds.
+    pub used_us: Vec<(usize, u64)>,
+    /// Rules that were not asked because they had used up their time.
+    pub paused: Vec<usize>,
 }
 
-/// Says whether a pattern can be asked of a buffer of many lines: `\A` and `\z` mean the ends of one.
-fn spans_buffers(pattern: &str) -> bool {
-    !pattern.contains("\\A") && !pattern.contains("\\z")
+struct Pattern {
+    regex: Regex,
+    rule: usize,
+    unless: bool,
+}
+
+/// The rules of one log.
+pub(super) struct Rules {
+    rules: Vec<LogRule>,
+    budgets: Vec<Budget>,
+    patterns: Vec<Pattern>,
+    /// Patterns with a literal in everything that they match.
+    search: Search,
+    /// Patterns without one.
+    loose: Vec<usize>,
+    candidates: Vec<Candidate>,
+}
+
+impl std::fmt::Debug for Rules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rules").field("rules", &self.rules.len()).finish_non_exhaustive()
+    }
 }
 
 impl Rules {
-    /// Prepares the rules of a log.
+    /// Prepares rules, to be asked of lines or of records of several lines.
     ///
     /// # Errors
-    /// The patterns together are too large.
-    pub(super) fn new(log: &Log) -> Result<Self, regex::Error> {
-        let patterns = log.rules.iter().map(|rule| rule.pattern.0.as_str());
-        let all = RegexSetBuilder::new(patterns).unicode(false).multi_line(true).crlf(true).build()?;
-        let each = log.rules.iter().map(|rule| {
-            let mut pattern = RegexBuilder::new(rule.pattern.0.as_str());
-            Ok((pattern.unicode(false).multi_line(true).crlf(true).build()?, rule.clone()))
-        });
-        Ok(Self { all, each: each.collect::<Result<_, regex::Error>>()? })
+    /// A pattern is too large.
+    pub(super) fn new(rules: Vec<LogRule>, of_records: bool) -> Result<Self, String> {
+        let (mut patterns, mut needed, mut loose) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, rule) in rules.iter().enumerate() {
+            let own = rule.all_patterns().map(|pattern| (pattern, false));
+            for (pattern, unless) in own.chain(rule.unless.iter().map(|u| (&u.pattern, true))) {
+                let text = pattern.0.as_str();
+                let read = if of_records { literals::of_a_record } else { literals::of_a_line };
+                let hir = read(text).map_err(|e| e.to_string())?;
+                let mut builder = regex::bytes::RegexBuilder::new(&hir.to_string());
+                let regex = builder.size_limit(PATTERN_BYTES_MAX).build().map_err(|e| e.to_string())?;
+                match literals::required(&hir) {
+                    Some(literals) => needed.push((patterns.len(), literals)),
+                    None => loose.push(patterns.len()),
+                }
+                patterns.push(Pattern { regex, rule: index, unless });
+            }
+        }
+        let percent = |rule: &LogRule| rule.cpu_percent.as_ref().map_or(CPU_PERCENT, |percent| **percent);
+        let budgets = rules.iter().map(|rule| Budget::new(percent(rule))).collect();
+        let search = Search::new(&needed)?;
+        Ok(Self { rules, budgets, patterns, search, loose, candidates: Vec::new() })
     }
 
     pub(super) fn rule(&self, index: usize) -> &LogRule {
-        &self.each[index].1
+        &self.rules[index]
     }
 
-    /// Hands over every line of a buffer that fits a rule; the buffer ends with a line.
-    pub(super) fn find(&self, buffer: &[u8], each: &mut dyn FnMut(Hit)) {
-        let likely = self.all.matches(buffer);
-        for (index, (pattern, rule)) in self.each.iter().enumerate() {
-            if spans_buffers(pattern.as_str()) {
-                if likely.matched(index) {
-                    lines_near_matches(pattern, buffer, &mut |line| take(index, pattern, rule, line, each));
+    pub(super) fn all(&self) -> &[LogRule] {
+        &self.rules
+    }
+
+    /// Says which rules have used up their time.
+    pub(super) fn paused(&self) -> impl Iterator<Item = &LogRule> {
+        self.rules.iter().zip(&self.budgets).filter(|(_, budget)| budget.paused()).map(|(rule, _)| rule)
+    }
+
+    /// Hands over every line of a buffer that fits a rule, in order; the buffer ends with a line. Where `records`
+    /// says where the records begin, they are asked instead of the lines.
+    pub(super) fn find(
+        &mut self,
+        buffer: &[u8],
+        records: Option<&[usize]>,
+        now_ms: u64,
+        each: &mut dyn FnMut(Hit),
+    ) -> Asked {
+        let mut asked = Asked::default();
+        let may: Vec<bool> = self.budgets.iter_mut().map(|budget| budget.may(now_ms)).collect();
+        asked.paused.extend((0..may.len()).filter(|rule| !may[*rule]));
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
+        self.search.candidates(buffer, records, &mut candidates);
+        // One pattern after the other, so that its time is measured with two looks at the clock.
+        candidates.sort_unstable_by_key(|c| (c.pattern, c.start));
+        let mut hits: Vec<(usize, Hit)> = Vec::new();
+        let mut clock = Stopwatch::new();
+        for group in candidates.chunk_by(|a, b| a.pattern == b.pattern) {
+            let pattern = &self.patterns[group[0].pattern];
+            if may[pattern.rule] {
+                let rule = &self.rules[pattern.rule];
+                for candidate in group {
+                    let line = &buffer[candidate.start..candidate.end];
+                    hits.extend(take(pattern, rule, line).map(|hit| (candidate.start, hit)));
                 }
-            } else {
-                let lines = buffer.split(|b| *b == b'\n');
-                lines.for_each(|line| take(index, pattern, rule, line, each));
+                clock.lap(&mut asked, pattern.rule);
             }
         }
+        for pattern in self.loose.iter().map(|index| &self.patterns[*index]) {
+            if may[pattern.rule] {
+                let rule = &self.rules[pattern.rule];
+                let mut found = |start: usize, text: &[u8]| {
+                    hits.extend(take(pattern, rule, text).map(|hit| (start, hit)));
+                };
+                match records {
+                    Some(records) => each_record(buffer, records, &mut found),
+                    None => lines_with_matches(&pattern.regex, buffer, &mut found),
+                }
+                clock.lap(&mut asked, pattern.rule);
+            }
+        }
+        self.candidates = candidates;
+        for (rule, used_us) in &asked.used_us {
+            self.budgets[*rule].take(*used_us);
+        }
+        // A line that fits several patterns of one rule counts once.
+        hits.sort_by_key(|(start, hit)| (*start, hit.rule, hit.unless));
+        hits.dedup_by_key(|(start, hit)| (*start, hit.rule, hit.unless));
+        hits.into_iter().for_each(|(_, hit)| each(hit));
+        asked
     }
 }
 
-/// Goes from match to match. One may begin in a line that does not fit by itself and end in another, so that the
-/// search goes on with the next line.
-fn lines_near_matches(pattern: &Regex, buffer: &[u8], each: &mut dyn FnMut(&[u8])) {
+/// Measures this thread's processor time.
+struct Stopwatch(u64);
+
+impl Stopwatch {
+    fn new() -> Self {
+        Self(Self::now_ns())
+    }
+    fn now_ns() -> u64 {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+    }
+    fn lap(&mut self, asked: &mut Asked, rule: usize) {
+        let now_ns = Self::now_ns();
+        asked.used_us.push((rule, (now_ns - self.0).div_ceil(1000)));
+        self.0 = now_ns;
+    }
+}
+
+/// Goes from match to match; none of them goes beyond its line.
+fn lines_with_matches(pattern: &Regex, buffer: &[u8], each: &mut dyn FnMut(usize, &[u8])) {
     let mut from = 0;
-    while let Some(found) = pattern.find_at(buffer, from) {
-        let begin = buffer[..found.start()].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        let end = buffer[found.start()..]
-            .iter()
-            .position(|b| *b == b'\n')
-            .map_or(buffer.len(), |n| found.start() + n);
-        each(&buffer[begin.max(from)..end]);
-        from = end + 1;
-        if from > buffer.len() {
+    while from < buffer.len() {
+        let Some(found) = pattern.find_at(buffer, from) else { return };
+        if found.start() >= buffer.len() {
             return;
         }
+        let start = memchr::memrchr(b'\n', &buffer[..found.start()]).map_or(0, |at| at + 1);
+        let end = memchr::memchr(b'\n', &buffer[found.start()..]);
+        let end = end.map_or(buffer.len(), |n| found.start() + n);
+        each(start, &buffer[start..end]);
+        from = end + 1;
     }
 }
 
-fn take(index: usize, pattern: &Regex, rule: &LogRule, line: &[u8], each: &mut dyn FnMut(Hit)) {
+fn each_record(buffer: &[u8], records: &[usize], each: &mut dyn FnMut(usize, &[u8])) {
+    for (index, start) in records.iter().enumerate() {
+        let end = records.get(index + 1).copied().unwrap_or(buffer.len());
+        each(*start, buffer[*start..end].strip_suffix(b"\n").unwrap_or(&buffer[*start..end]));
+    }
+}
+
+fn take(pattern: &Pattern, rule: &LogRule, line: &[u8]) -> Option<Hit> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let Some(captures) = pattern.captures(line) else { return };
-    let (values, rejected) = values(&captures, rule);
-    let mut shown = line;
-    shown = &shown[..shown.len().min(SHOWN_BYTES_MAX)];
-    each(Hit { rule: index, values, rejected, line: String::from_utf8_lossy(shown).into_owned() });
+    let (values, rejected) = if rule.captures.is_empty() {
+        pattern.regex.is_match(line).then(Default::default)?
+    } else {
+        values(&pattern.regex.captures(line)?, rule)
+    };
+    let shown = String::from_utf8_lossy(&line[..line.len().min(SHOWN_BYTES_MAX)]).into_owned();
+    Some(Hit { rule: pattern.rule, unless: pattern.unless, values, rejected, line: shown })
 }
 
 fn values(captures: &Captures<'_>, rule: &LogRule) -> (BTreeMap<Word, Value>, u32) {
@@ -108,73 +227,4 @@ fn values(captures: &Captures<'_>, rule: &LogRule) -> (BTreeMap<Word, Value>, u3
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    fn rules(rules: &[(&str, &str)]) -> Rules {
-        let lines: Vec<_> = rules
-            .iter()
-            .enumerate()
-            .map(|(n, (pattern, captures))| {
-                format!("  - {{name: r{n}, pattern: '{pattern}', captures: {{{captures}}}}}")
-            })
-            .collect();
-        let text = format!("logs:\n- name: l\n  paths: [/x]\n  rules:\n{}\n", lines.join("\n"));
-        let config = Config::parse(&text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
-        Rules::new(&config.logs[0]).expect("they are small")
-    }
-
-    fn found(rules: &Rules, buffer: &[u8]) -> Vec<String> {
-        let mut found = Vec::new();
-        rules.find(buffer, &mut |hit| {
-            let values: Vec<_> = hit.values.iter().map(|(n, v)| format!("{n}={v}")).collect();
-            found.push(format!("{} {} !{} {}", hit.rule, values.join(","), hit.rejected, hit.line));
-        });
-        found
-    }
-
-    #[test]
-    fn each_fitting_line_is_found_once_and_nothing_across_lines() {
-        let rules = rules(&[("^a.*z$", ""), ("b\\sc", ""), ("\\Ax", ""), ("[^q]+y$", "")]);
-        for (buffer, expected) in [
-            (&b"abz\nb c\nx\n"[..], &["0  !0 abz", "1  !0 b c", "2  !0 x"][..]),
-            (b"a\nz\n", &[]),
-            (b"b\nc\nb c\n", &["1  !0 b c"]),
-            (b"az\r\naz\r\n", &["0  !0 az", "0  !0 az"]),
-            (b"one\ntwo y\nthree\n", &["3  !0 two y"]),
-            (b"\xff\xfe az\naz \xff\nab\xffz\n", &["0  !0 ab\u{fffd}z"]),
-            (b"", &[]),
-            (b"no end but az\nax", &[]),
-            (b"\n\n\n", &[]),
-        ] {
-            assert_eq!(found(&rules, buffer), expected, "{:?}", String::from_utf8_lossy(buffer));
-        }
-    }
-
-    #[test]
-    fn captures_are_taken_in_full_by_their_type_or_not_at_all() {
-        let rules = rules(&[(
-            "from (?P<ip>\\S+) port (?P<port>\\S+)(?P<rest> .*)?$",
-            "ip: ip, port: integer, rest: word",
-        )]);
-        for (line, expected) in [
-            ("from 192.0.2.1 port 22", "ip=192.0.2.1,port=22 !0"),
-            ("from 2001:db8::1 port 22", "ip=2001:db8::1,port=22 !0"),
-            ("from 192.0.2.1/24 port 22", "port=22 !1"),
-            ("from $(id) port 22;id", " !2"),
-            ("from 0x7f000001 port 99999999999999999999", " !2"),
-            ("from 192.0.2.1 port 22 some words", "ip=192.0.2.1,port=22 !1"),
-        ] {
-            let told = found(&rules, format!("{line}\n").as_bytes());
-            assert_eq!(told, [format!("0 {expected} {line}")], "{line}");
-        }
-    }
-
-    #[test]
-    fn nested_quantifiers_take_linear_time() {
-        let rules = rules(&[("^(a+)+$", "")]);
-        let buffer = [vec![b'a'; 60_000], b"b\n".to_vec()].concat();
-        assert!(found(&rules, &buffer).is_empty());
-    }
-}
+mod tests;

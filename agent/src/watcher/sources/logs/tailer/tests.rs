@@ -1,7 +1,15 @@
+use super::super::records::{Splitter, WAIT_MS};
+use super::super::tracked::LINE_BYTES_MAX;
 use super::*;
+use crate::config::Encoding;
 use std::cell::Cell;
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::Duration;
+
+const MANNER: Manner = Manner { encoding: Encoding::Auto, splitter: None };
+
+mod anything;
 
 impl Tailer {
     /// Tells for a failed test what is read, and how far.
@@ -27,7 +35,7 @@ impl Place {
     fn new(pattern: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let paths = Self::paths(&dir, pattern);
-        let tailer = Tailer::new(paths, &BTreeMap::new());
+        let tailer = Tailer::new(paths, MANNER, &BTreeMap::new());
         let (unkept, lines, gaps) = (Vec::new(), Vec::new(), BTreeMap::new());
         let (cursors, clock) = (BTreeMap::new(), Cell::new(1_000_000_000));
         Self { dir, cursors, tailer, unkept, lines, gaps, now_ms: 0, clock }
@@ -49,7 +57,8 @@ impl Place {
         self.now_ms += 100;
         loop {
             let unkept = &mut self.unkept;
-            let looked = self.tailer.look(self.now_ms, &mut |lines| {
+            let looked = self.tailer.look(None, self.now_ms, &mut |lines| {
+                let lines = lines.text;
                 let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
                 unkept.extend(lines.split(|b| *b == b'\n').map(|l| String::from_utf8_lossy(l).into_owned()));
             });
@@ -74,7 +83,7 @@ impl Place {
     /// Ends the process, with or without a last commit, and begins another.
     fn restart(&mut self, pattern: &str) {
         self.unkept.clear();
-        self.tailer = Tailer::new(Self::paths(&self.dir, pattern), &self.cursors);
+        self.tailer = Tailer::new(Self::paths(&self.dir, pattern), self.tailer.manner.clone(), &self.cursors);
     }
     fn seen(&mut self) -> Vec<String> {
         self.look();
@@ -193,89 +202,148 @@ fn a_place_that_is_lost_is_counted() {
     assert_eq!(p.gaps, BTreeMap::from([(Gap::Gone, 1)]));
 }
 
-/// A small generator, so that a failure is replayed by its seed.
-struct Dice(u64);
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
+/// Packs a file as gzip does; the time at which it was written is kept, or not.
+fn pack(path: &Path, keep_time: bool) {
+    let mut file = std::fs::File::open(path).expect("opened");
+    let written = file.metadata().and_then(|m| m.modified()).expect("it has a time");
+    let packed = std::fs::File::create(format!("{}.gz", path.display())).expect("made");
+    let mut encoder = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+    std::io::copy(&mut file, &mut encoder).expect("packed");
+    let packed = encoder.finish().expect("packed");
+    if keep_time {
+        packed.set_modified(written).expect("set");
+    }
+    std::fs::remove_file(path).expect("removed");
+}
+
+fn long(text: &str) -> Vec<u8> {
+    format!("{text} and enough words to tell this file from every other one\n").into_bytes()
+}
+
+fn short(lines: Vec<String>) -> Vec<String> {
+    lines.iter().map(|line| line.split(" and").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn what_was_packed_while_nobody_looked_is_read_once() {
+    for keep_time in [true, false] {
+        let mut p = Place::new("a.log");
+        p.seen();
+        p.append("a.log", &long("one"));
+        assert_eq!(short(p.seen()), ["one"]);
+        p.append("a.log", &long("two"));
+        std::fs::rename(p.at("a.log"), p.at("a.log.2")).expect("renamed");
+        pack(&p.at("a.log.2"), keep_time);
+        p.append("a.log.1", &long("three"));
+        p.append("a.log.1", &long("four"));
+        pack(&p.at("a.log.1"), keep_time);
+        p.append("a.log", &long("five"));
+        p.restart("a.log");
+        assert_eq!(short(p.seen()), ["two", "three", "four", "five"]);
+        p.restart("a.log");
+        p.now_ms += GRACE_MS;
+        std::fs::rename(p.at("a.log"), p.at("a.log.0")).expect("renamed");
+        p.append("a.log", &long("six"));
+        assert_eq!(short(p.seen()), ["six"]);
+        assert!(p.gaps.is_empty(), "{:?}", p.gaps);
     }
 }
 
-/// Numbered lines through any mixture of growth, rotation, restarts and kills between reading and keeping: each is
-/// seen exactly once. Before a file is truncated it is read, which is the limit that the module states.
 #[test]
-fn no_line_is_lost_or_seen_twice_whatever_happens_to_the_file() {
-    for seed in 0..200 {
-        let mut dice = Dice(seed);
-        let mut p = Place::new("a.log");
-        p.append("a.log", b"before\n");
-        p.look();
-        p.keep();
-        let (mut next, mut rotated, mut story) = (0_u64, 0, Vec::new());
-        for _ in 0..60 {
-            let what = dice.roll(12);
-            story.push(format!("{what} next {next} rotated {rotated} now {} {}", p.now_ms, p.tailer.story()));
-            match what {
-                0..=3 => {
-                    for _ in 0..=dice.roll(4) {
-                        p.append(
-                            "a.log",
-                            format!("line {next} {}\n", "x".repeat(dice.roll(200) as usize)).as_bytes(),
-                        );
-                        next += 1;
-                    }
+fn what_was_copied_away_before_the_file_was_emptied_is_read_from_the_copy() {
+    for pattern in ["a.log", "a.log*"] {
+        for packed in [false, true] {
+            let mut p = Place::new(pattern);
+            p.append("a.log", &long("zero"));
+            p.seen();
+            for restarted in [false, true] {
+                p.append("a.log", &long("one"));
+                assert_eq!(short(p.seen()), ["one"]);
+                p.append("a.log", &long("two"));
+                let copy = p.at(if restarted { "a.log.2" } else { "a.log.1" });
+                std::fs::copy(p.at("a.log"), &copy).expect("copied");
+                if packed {
+                    pack(&copy, false);
                 }
-                4 => {
-                    // Half a line now, the rest later, as a writer does that is scheduled away.
-                    p.append("a.log", format!("line {next}").as_bytes());
-                    if dice.roll(2) == 0 {
-                        p.look();
-                    }
-                    p.append("a.log", b" y\n");
-                    next += 1;
+                std::fs::write(p.at("a.log"), long("three")).expect("emptied");
+                if restarted {
+                    p.restart(pattern);
                 }
-                5 => {
-                    rotated += 1;
-                    std::fs::rename(p.at("a.log"), p.at(&format!("a.log.{rotated}"))).ok();
-                    p.append("a.log", b"");
-                }
-                6 => {
-                    p.look();
-                    p.keep();
-                    std::fs::write(p.at("a.log"), b"").expect("truncated");
-                    p.append("a.log", b"");
-                }
-                7 => {
-                    // Deleted and made again: what was written and not yet read stays readable while it is open.
-                    p.look();
-                    p.keep();
-                    std::fs::remove_file(p.at("a.log")).ok();
-                    p.append("a.log", b"");
-                }
-                8 => {
-                    // Kill in the middle: what was read and not kept is read again.
-                    p.look();
-                    p.restart("a.log");
-                }
-                9 => p.now_ms += GRACE_MS,
-                _ => {
-                    p.look();
-                    p.keep();
-                }
+                assert_eq!(short(p.seen()), ["two", "three"], "{pattern} {packed} {restarted}");
+                p.now_ms += GRACE_MS;
+                assert_eq!(short(p.seen()), [""; 0]);
             }
+            assert!(p.gaps.is_empty(), "{:?}", p.gaps);
         }
-        p.look();
-        p.look();
-        p.keep();
-        let numbers: Vec<u64> = p
-            .lines
-            .iter()
-            .filter_map(|line| line.strip_prefix("line ")?.split(' ').next()?.parse().ok())
-            .collect();
-        let mut sorted = numbers.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..next).collect::<Vec<_>>(), "seed {seed}: {story:#?}");
-        assert_eq!(numbers, sorted, "in order, seed {seed}: {story:#?}");
     }
+}
+
+#[test]
+fn what_is_packed_and_damaged_is_counted() {
+    let mut p = Place::new("a.log");
+    p.seen();
+    p.append("a.log", &long("one"));
+    p.seen();
+    (0..5000).for_each(|n| p.append("a.log", &long(&format!("{}", n * 7919))));
+    std::fs::rename(p.at("a.log"), p.at("a.log.1")).expect("renamed");
+    pack(&p.at("a.log.1"), true);
+    let gz = OpenOptions::new().write(true).open(p.at("a.log.1.gz")).expect("opened");
+    gz.set_len(gz.metadata().expect("known").len() / 2).expect("cut");
+    p.append("a.log", &long("after"));
+    p.restart("a.log");
+    let seen = p.seen();
+    assert!(seen.len() > 100 && seen.last().is_some_and(|l| l.starts_with("after")), "{}", seen.len());
+    assert_eq!(p.gaps, BTreeMap::from([(Gap::Damaged, 1)]));
+}
+
+#[test]
+fn utf16_is_read_as_it_says_of_itself() {
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let mut p = Place::new("*.log");
+    p.append("a.log", &utf16("\u{feff}old\nha"));
+    p.seen();
+    p.append("a.log", &utf16("lf gr\u{fc}n \u{a0a}\n"));
+    p.append("b.log", &utf16("\u{feff}new\nrest"));
+    assert_eq!(p.seen(), ["half gr\u{fc}n \u{a0a}", "new"]);
+    p.restart("*.log");
+    p.append("b.log", &utf16("\n"));
+    assert_eq!(p.seen(), ["rest"]);
+}
+
+#[test]
+fn records_come_whole_or_when_nothing_is_added_to_them() {
+    let mut p = Place::new("a.log");
+    let record = crate::config::Record {
+        start: Some(crate::config::At::of("^[A-Z]".parse().expect("a pattern"))),
+        continuation: None,
+    };
+    p.tailer.manner.splitter = Splitter::new(&record).expect("small");
+    p.seen();
+    p.append("a.log", b"A one\n  two\nB three\n");
+    assert_eq!(p.seen(), ["A one", "  two"]);
+    p.append("a.log", b"  four\n");
+    p.restart("a.log");
+    assert_eq!(p.seen(), [""; 0], "it may not be whole");
+    p.now_ms += WAIT_MS;
+    assert_eq!(p.seen(), ["B three", "  four"]);
+    p.append("a.log", &[b"C\n".as_slice(), &vec![b'x'; LINE_BYTES_MAX * 6], b"\nD\nE\n"].concat());
+    assert_eq!(p.seen().iter().map(|l| l.len().min(9)).collect::<Vec<_>>(), [1, 9, 1]);
+    assert_eq!(p.gaps, BTreeMap::from([(Gap::LongLine, 1)]));
+}
+
+#[test]
+fn only_what_changed_is_looked_at() {
+    let mut p = Place::new("*.log");
+    p.seen();
+    p.append("a.log", b"one\n");
+    p.append("b.log", b"two\n");
+    p.seen();
+    p.append("a.log", b"three\n");
+    p.append("b.log", b"four\n");
+    let changes = Changes { structure: false, written: [p.at("b.log"), p.at("c.log")].into() };
+    assert!(p.tailer.concerned(&changes));
+    let mut seen = Vec::new();
+    p.tailer.look(Some(&changes), 1000, &mut |lines| seen.extend_from_slice(lines.text));
+    assert_eq!(seen, b"four\n");
+    assert_eq!(p.seen(), ["three"]);
 }
