@@ -6,8 +6,8 @@ mod backups;
 mod baseline;
 mod check;
 mod kernel;
-mod metrics;
 mod logs;
+mod metrics;
 mod types;
 mod watch;
 
@@ -15,8 +15,8 @@ pub use at::{At, Pattern, Period};
 pub use backups::{ARCHIVE, Backup, Borg, Drill, FileSet, Mode, PgBackRest, Restic, SCRATCH};
 pub use baseline::{Baseline, Content};
 pub use kernel::*;
-pub use metrics::*;
 pub use logs::*;
+pub use metrics::*;
 pub use types::*;
 pub use watch::{Watch, listed, wildcard};
 
