@@ -24,6 +24,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     super::logs::findings(&config.logs, &mut found);
     filesystems(&config.filesystems, &mut found);
     super::backups::findings(&config.backups, &mut found);
+    super::metrics::findings(&config.metrics, &mut found);
     found
 }
 
@@ -39,7 +40,7 @@ pub(super) fn unique<'a>(names: impl Iterator<Item = &'a At<Word>>, what: &str, 
     }
 }
 
-fn every(period: &At<Period>, what: &str, found: &mut Vec<Finding>) {
+pub(super) fn every(period: &At<Period>, what: &str, found: &mut Vec<Finding>) {
     if period.0 < EVERY_MIN {
         found.push(period.finding(format!("{what} must be at least 100ms")));
     }

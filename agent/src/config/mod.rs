@@ -8,6 +8,7 @@ mod check;
 mod kernel;
 mod logs;
 mod metrics;
+mod selector;
 mod types;
 mod watch;
 
@@ -17,6 +18,7 @@ pub use baseline::{Baseline, Content};
 pub use kernel::*;
 pub use logs::*;
 pub use metrics::*;
+pub use selector::Selector;
 pub use types::*;
 pub use watch::{Watch, listed, wildcard};
 

@@ -41,6 +41,8 @@ fn the_examples_in_the_shipped_file_can_be_used() {
     assert_eq!(config.units.services.len(), 1);
     let config = Config::parse(&format!("filesystems:\n{}", between("##  mounts:"))).expect("mounts parse");
     assert_eq!(config.filesystems.mounts.len(), 1);
+    let config = Config::parse(&format!("metrics:\n{}", between("##  rules:"))).expect("rules parse");
+    assert_eq!(config.metrics.rules.len(), 3);
 }
 
 #[test]

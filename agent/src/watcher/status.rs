@@ -29,6 +29,8 @@ pub struct StatusDocument {
     pub spool_bytes: u64,
     pub spool_dropped: u64,
     pub conditions: i64,
+    /// Whether /metrics has the families of node_exporter, and why not.
+    pub node_metrics: String,
     pub sources: BTreeMap<String, String>,
 }
 
@@ -80,6 +82,9 @@ impl StatusDocument {
             self.spool_items, self.spool_bytes, self.spool_dropped
         ));
         lines.push(format!("faults     {} raised", self.conditions));
+        if !self.node_metrics.is_empty() {
+            lines.push(format!("metrics    node_* of this host: {}", self.node_metrics));
+        }
         for (source, state) in &self.sources {
             lines.push(format!("source     {source}: {state}"));
         }
@@ -135,6 +140,7 @@ mod tests {
             spool_items: 3,
             spool_bytes: 999,
             conditions: 1,
+            node_metrics: "told".into(),
             sources: BTreeMap::from([("units".into(), "ok".into())]),
             ..StatusDocument::default()
         };
@@ -146,6 +152,7 @@ runner     answers, may start steps
 run        0123456789ab on unit:x.service
 spool      3 items, 999 bytes wait for the server; 0 were dropped
 faults     1 raised
+metrics    node_* of this host: told
 source     units: ok
 ";
         assert_eq!(document.text(), expected);

@@ -436,6 +436,7 @@ impl Pages for Shared {
             spool_bytes: depth.bytes,
             spool_dropped: depth.dropped,
             conditions: self.metrics.conditions.get(),
+            node_metrics: self.metrics.node.told(),
             sources: self.states.all().into_iter().map(|(n, s)| (n.to_owned(), s.text())).collect(),
             ..StatusDocument::default()
         };

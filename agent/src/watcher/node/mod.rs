@@ -13,8 +13,10 @@ pub mod out;
 mod system;
 mod systemd;
 mod textfile;
+mod usage;
 
 pub use compat::Compat;
+pub use usage::Busy;
 
 use crate::config::Metrics as Config;
 use files::Files;
@@ -25,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use systemd::Systemd;
 use textfile::Textfiles;
+use usage::Usage;
 
 /// Where Debian's packages leave files for node_exporter.
 const TEXTFILES: &str = "var/lib/prometheus/node-exporter";
@@ -50,6 +53,10 @@ macro_rules! plain {
 const FILESYSTEM: &str = "node_filesystem_";
 const UNITS: &str = "node_systemd_";
 
+/// What is told whoever else tells of the host.
+const OWN: Collector =
+    Collector { names: &[], prefixes: &["sopwith_unit_"], collect: |host, out| host.usage.write(out) };
+
 const COLLECTORS: &[Collector] = &[
     plain!(["arp"], ["node_arp_"], net::neighbours),
     plain!(["conntrack"], ["node_nf_conntrack_"], net::tracked),
@@ -72,6 +79,11 @@ const COLLECTORS: &[Collector] = &[
     plain!(["netdev"], ["node_network_receive_", "node_network_transmit_"], devices::traffic),
     plain!(["netstat"], ["node_netstat_"], net::protocols),
     plain!(["os"], ["node_os_"], system::os),
+    Collector {
+        names: &["processes"],
+        prefixes: &["node_processes_"],
+        collect: |host, out| host.usage.write_counts(out),
+    },
     plain!(["pressure"], ["node_pressure_"], kernel::pressure),
     plain!(["selinux"], ["node_selinux_"], system::selinux),
     plain!(["sockstat"], ["node_sockstat_"], net::sockets),
@@ -102,6 +114,7 @@ struct Host {
     textfiles: Textfiles,
     text: Text,
     compat: compat::Finder,
+    usage: Usage,
     took: Vec<(&'static str, Duration, bool)>,
 }
 
@@ -111,6 +124,8 @@ pub struct Node {
     host: Arc<tokio::sync::Mutex<Option<Host>>>,
     settings: Arc<Mutex<(Config, u16)>>,
     root: Arc<str>,
+    /// Whether the families are told, as it was found last.
+    found: Arc<Mutex<Option<Compat>>>,
 }
 
 impl Default for Node {
@@ -122,7 +137,7 @@ impl Default for Node {
 impl Node {
     /// Makes the host whose kernel's files lie below a root: `/`, or a folder in tests.
     pub fn below(root: &str) -> Self {
-        Self { host: Arc::default(), settings: Arc::default(), root: root.into() }
+        Self { host: Arc::default(), settings: Arc::default(), root: root.into(), found: Arc::default() }
     }
 
     /// Takes over settings; the next page is made by them.
@@ -144,7 +159,18 @@ impl Node {
             .map(|folder| folder.as_str().trim_start_matches('/').to_owned());
         host.textfiles.look_in(Some(told.clone().unwrap_or_else(|| TEXTFILES.into())), told.is_some());
         host.compat.set(*settings.node_compat, own_port);
+        let found = host.compat.find(&mut host.files);
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         Ok(work(host).await)
+    }
+
+    /// Says whether the families are told, in words.
+    pub fn told(&self) -> String {
+        match &*self.found.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => "not looked yet".into(),
+            Some(Compat::On) => "told".into(),
+            Some(Compat::Off(reason)) => format!("not told: {reason}"),
+        }
     }
 
     /// Adds the families to a page, unless a node_exporter tells them.
@@ -152,11 +178,11 @@ impl Node {
         let mut bytes = Some(bytes);
         let page = self
             .with(async |host| {
-                if host.compat.find(&mut host.files) != Compat::On {
-                    return bytes.take().unwrap_or_default();
+                let told = host.compat.find(&mut host.files) == Compat::On;
+                if told {
+                    host.prepare(true, true).await;
                 }
-                host.prepare(true, true).await;
-                host.write(bytes.take().unwrap_or_default())
+                host.write(bytes.take().unwrap_or_default(), told)
             })
             .await;
         page.unwrap_or_else(|e| {
@@ -181,18 +207,64 @@ impl Node {
         .await
     }
 
-    /// Says whether the families are told, and what is wrong with the files of others, if anything is.
+    /// Looks at units and processes, if the last look is long enough ago, and returns what may be a fault: units
+    /// that use memory, and processes that took at least a share of a processor over a time. Nothing where it is
+    /// too early.
     ///
     /// # Errors
     /// The kernel's files cannot be read.
-    pub async fn state(&self) -> io::Result<(Compat, Option<String>)> {
+    pub async fn usage(
+        &self,
+        share_min: f64,
+        over: Duration,
+    ) -> io::Result<Option<(Vec<UnitMemory>, Vec<Busy>)>> {
+        let seen = self.with(async |host| {
+            let now_ms = super::clock::boot_ms();
+            if !host.usage.look(&mut host.files, now_ms, over)? {
+                return Ok(None);
+            }
+            let busy = host.usage.busy(&mut host.files, share_min, over);
+            let available = available_bytes(&mut host.files);
+            let files = &mut host.files;
+            let memory = host.usage.units().map(|(name, group, used)| UnitMemory {
+                unit: name.to_owned(),
+                bytes: used.memory_bytes,
+                limit: usage::group_limit(files, group),
+                available,
+            });
+            Ok(Some((memory.collect(), busy)))
+        });
+        seen.await?
+    }
+
+    /// Says what is wrong with the files of others, if anything is.
+    ///
+    /// # Errors
+    /// The kernel's files cannot be read.
+    pub async fn trouble(&self) -> io::Result<Option<String>> {
         self.with(async |host| {
-            let compat = host.compat.find(&mut host.files);
             host.textfiles.look(&mut host.files);
-            (compat, host.textfiles.trouble())
+            host.textfiles.trouble()
         })
         .await
     }
+}
+
+/// The memory of a unit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnitMemory {
+    pub unit: String,
+    pub bytes: u64,
+    /// Its own limit, where it has one.
+    pub limit: Option<u64>,
+    /// What the host has left.
+    pub available: u64,
+}
+
+fn available_bytes(files: &mut Files) -> u64 {
+    let text = files.read("proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|line| files::numbers(line, 0).next()).map_or(u64::MAX, |kilobytes| kilobytes * 1024)
 }
 
 impl Host {
@@ -204,6 +276,7 @@ impl Host {
             textfiles: Textfiles::default(),
             text: Text::default(),
             compat: compat::Finder::default(),
+            usage: Usage::default(),
             took: Vec::new(),
         })
     }
@@ -221,7 +294,7 @@ impl Host {
     /// Reads what is wanted.
     fn collect(&mut self, out: &mut dyn Out) {
         self.took.clear();
-        for collector in COLLECTORS {
+        for collector in std::iter::once(&OWN).chain(COLLECTORS) {
             if !collector.prefixes.iter().any(|prefix| out.wants(prefix)) {
                 continue;
             }
@@ -235,10 +308,21 @@ impl Host {
         }
     }
 
-    fn write(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+    fn write(&mut self, bytes: Vec<u8>, all: bool) -> Vec<u8> {
         let mut text = std::mem::take(&mut self.text);
         text.begin(bytes);
-        self.collect(&mut text);
+        if all {
+            self.collect(&mut text);
+            self.write_collectors(&mut text);
+        } else if let Err(e) = (OWN.collect)(self, &mut text) {
+            tracing::debug!("nothing read of units: {e}");
+        }
+        let bytes = text.end();
+        self.text = text;
+        bytes
+    }
+
+    fn write_collectors(&self, text: &mut Text) {
         text.family("node_scrape_collector_duration_seconds", Kind::Gauge, "Time that a collector took.");
         for (name, took, _) in &self.took {
             text.sample(&[("collector", name)], took.as_secs_f64().into());
@@ -247,9 +331,6 @@ impl Host {
         for (name, _, well) in &self.took {
             text.sample(&[("collector", name)], (*well).into());
         }
-        let bytes = text.end();
-        self.text = text;
-        bytes
     }
 }
 

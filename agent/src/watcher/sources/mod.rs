@@ -19,6 +19,7 @@ mod declarations;
 mod filesystems;
 mod links;
 mod logs;
+mod metrics_rules;
 mod mounts;
 mod oom;
 mod pressure;
@@ -54,6 +55,7 @@ pub const SOURCES: &[(&str, Make)] = &[
     ("oom", oom::make),
     ("clock", clock::make),
     ("links", links::make),
+    ("metrics_rules", metrics_rules::make),
 ];
 
 /// Why a source can see no more.
