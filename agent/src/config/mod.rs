@@ -17,7 +17,7 @@ pub use backups::{ARCHIVE, Backup, Borg, Drill, FileSet, Mode, PgBackRest, Resti
 pub use baseline::{Baseline, Content};
 pub use kernel::*;
 pub use logs::*;
-pub use metrics::*;
+pub use metrics::{Forecast, Leaks, Level, MetricRule, Metrics, NodeCompat, Runaways, Textfile};
 pub use selector::Selector;
 pub use types::*;
 pub use watch::{Watch, listed, wildcard};
