@@ -129,7 +129,7 @@ pub fn admit(sealed: &Sealed, gate: &Gate) -> Result<Warrant, Refusal> {
     }
     let policy = order.policy.as_ref().map(|signed| Policy::parse(&signed.text)).transpose();
     let policy = policy.map_err(|finding| unreadable(&[finding]))?;
-    let claim = rebuild(order, gate)?;
+    let claim = reconstruct(order, &playbook, gate)?;
     let facts = gate.facts(order, claim.plan());
     warrant::admit(order, &playbook, policy.as_ref(), &facts)
 }
@@ -139,7 +139,10 @@ pub fn admit(sealed: &Sealed, gate: &Gate) -> Result<Warrant, Refusal> {
 /// # Errors
 /// Says why it does not lead to the same plan any more.
 pub fn rebuild(order: &Order, gate: &Gate) -> Result<Warrant, Refusal> {
-    let playbook = playbook(order)?;
+    reconstruct(order, &playbook(order)?, gate)
+}
+
+fn reconstruct(order: &Order, playbook: &Playbook, gate: &Gate) -> Result<Warrant, Refusal> {
     let nothing = sopwith_domain::warrant::Facts {
         host: gate.settings.host.clone(),
         epoch: order.target.epoch,
@@ -153,7 +156,7 @@ pub fn rebuild(order: &Order, gate: &Gate) -> Result<Warrant, Refusal> {
         reported: false,
         accepted_ago_ms: 0,
     };
-    warrant::reconstruct(order, &playbook, &nothing)
+    warrant::reconstruct(order, playbook, &nothing)
 }
 
 fn playbook(order: &Order) -> Result<Playbook, Refusal> {

@@ -16,11 +16,15 @@ use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant};
 const MANAGER: &str = "/org/freedesktop/systemd1";
 const SERVICE: &str = "org.freedesktop.systemd1";
 const MANAGER_INTERFACE: &str = "org.freedesktop.systemd1.Manager";
+const SERVICE_INTERFACE: &str = "org.freedesktop.systemd1.Service";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
 /// Longest wait for an answer that is no job, in milliseconds.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Most messages about jobs that wait while one is read.
 const JOBS_QUEUED_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+
+type Properties = HashMap<String, OwnedVariant>;
 
 /// What a unit is at the moment.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -113,22 +117,16 @@ impl Systemd {
     pub fn state(&mut self, unit: &UnitName) -> Result<UnitState, String> {
         self.looking(async |bus| {
             let path = load(bus, unit).await?;
-            let properties = |interface: &'static str| {
-                let path = path.clone();
-                async move {
-                    let get = "org.freedesktop.DBus.Properties";
-                    let reply = bus.call_method(Some(SERVICE), path, Some(get), "GetAll", &interface).await?;
-                    reply.body().deserialize::<HashMap<String, OwnedVariant>>()
-                }
-            };
-            let of_unit = properties(UNIT_INTERFACE).await?;
-            let service = match unit.as_str().ends_with(".service") {
-                true => properties("org.freedesktop.systemd1.Service").await?,
-                false => HashMap::new(),
-            };
-            let main_pid = service.get("MainPID").and_then(|v| u32::try_from(v).ok()).unwrap_or(0);
-            let restart =
-                service.get("Restart").and_then(|v| <&str>::try_from(v).ok()).unwrap_or("").to_owned();
+            let service = unit.as_str().ends_with(".service");
+            // Of a service's own properties only these two: all of them would have systemd read its control group.
+            let (of_unit, main_pid, restart) = tokio::join!(
+                properties(bus, &path),
+                async { if service { property(bus, &path, "MainPID").await.map(Some) } else { Ok(None) } },
+                async { if service { property(bus, &path, "Restart").await.map(Some) } else { Ok(None) } },
+            );
+            let of_unit = of_unit?;
+            let main_pid = main_pid?.and_then(|v| u32::try_from(v).ok()).unwrap_or(0);
+            let restart = restart?.and_then(|v| String::try_from(v).ok()).unwrap_or_default();
             let text = |name: &str| {
                 of_unit.get(name).and_then(|v| <&str>::try_from(v).ok()).unwrap_or("").to_owned()
             };
@@ -180,11 +178,11 @@ impl Systemd {
     /// # Errors
     /// The job's real result where it is not `done`; one that takes longer than `timeout_ms` is cancelled.
     pub fn job(&mut self, job: Job, unit: &UnitName, timeout_ms: i64) -> Result<(), String> {
-        // Makes sure that the connection is alive before anything is asked that may not be asked twice.
-        self.state(unit)?;
+        // Before anything is asked that may not be asked twice, this also makes sure that the connection is alive.
+        let ended = self.looking(listen_to_jobs)?;
         let Some((runtime, connection)) = &self.open else { return Err("systemd is not reached".into()) };
         let limit = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
-        let result = runtime.block_on(run_job(connection, job, unit, limit));
+        let result = runtime.block_on(run_job(connection, ended, job, unit, limit));
         match result {
             Ok(result) if result == "done" => Ok(()),
             Ok(result) => Err(format!("{unit}: systemd's {} ended with {result:?}", job.method())),
@@ -196,29 +194,52 @@ impl Systemd {
     }
 }
 
+/// Returns what every kind of unit has.
+async fn properties(bus: &Connection, unit: &OwnedObjectPath) -> Result<Properties, zbus::Error> {
+    let reply = bus.call_method(Some(SERVICE), unit, Some(PROPERTIES), "GetAll", &UNIT_INTERFACE).await?;
+    reply.body().deserialize()
+}
+
+/// Returns one thing that only a service has.
+async fn property(bus: &Connection, unit: &OwnedObjectPath, name: &str) -> Result<OwnedVariant, zbus::Error> {
+    let asked = (SERVICE_INTERFACE, name);
+    bus.call_method(Some(SERVICE), unit, Some(PROPERTIES), "Get", &asked).await?.body().deserialize()
+}
+
 async fn load(bus: &Connection, unit: &UnitName) -> Result<OwnedObjectPath, zbus::Error> {
     let name = unit.as_str();
     let reply = bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "LoadUnit", &name).await?;
     reply.body().deserialize()
 }
 
-async fn run_job(bus: &Connection, job: Job, unit: &UnitName, limit: Duration) -> Result<String, String> {
-    let told = |e: zbus::Error| told(&e);
+/// Hears of jobs that end from here on: a quick one is over before the answer to its start is read.
+async fn listen_to_jobs(bus: &Connection) -> Result<MessageStream, zbus::Error> {
     let rule = MatchRule::builder()
         .msg_type(Type::Signal)
         .sender(SERVICE)
         .interface(MANAGER_INTERFACE)
         .member("JobRemoved")
-        .build()
-        .map_err(told)?;
-    // Subscribed before the job is asked for: a quick one is over before its answer is read.
-    let mut removed = MessageStream::for_match_rule(rule, bus, Some(JOBS_QUEUED_MAX)).await.map_err(told)?;
-    let subscribed = bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "Subscribe", &()).await;
+        .build()?;
+    let (removed, subscribed) = tokio::join!(
+        MessageStream::for_match_rule(rule, bus, Some(JOBS_QUEUED_MAX)),
+        bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "Subscribe", &()),
+    );
     match subscribed {
-        Ok(_) => {}
-        Err(zbus::Error::MethodError(name, ..)) if name.as_str().ends_with("AlreadySubscribed") => {}
-        Err(e) => return Err(told(e)),
+        Err(zbus::Error::MethodError(name, ..)) if name.as_str().ends_with("AlreadySubscribed") => removed,
+        Err(e) => Err(e),
+        Ok(_) => removed,
     }
+}
+
+/// `removed` tells of jobs that ended, from before this one was asked for.
+async fn run_job(
+    bus: &Connection,
+    mut removed: MessageStream,
+    job: Job,
+    unit: &UnitName,
+    limit: Duration,
+) -> Result<String, String> {
+    let told = |e: zbus::Error| told(&e);
     let asked = (unit.as_str(), "replace");
     let reply = bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), job.method(), &asked).await;
     let path: OwnedObjectPath = reply.map_err(told)?.body().deserialize().map_err(|e| e.to_string())?;
