@@ -21,7 +21,7 @@ use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 /// How long a program may take to obey SIGTERM, in milliseconds.
@@ -45,11 +45,9 @@ pub struct StepExecArguments {
     /// File to hold locked while anything of the program lives.
     #[arg(long)]
     pub lock: Option<PathBuf>,
-    /// Become the program, in this control group where there is one (the supervisor's own use).
+    /// Become the program, without a supervisor: what is started to stay.
     #[arg(long)]
     pub become_it: bool,
-    #[arg(long)]
-    pub cgroup: Option<PathBuf>,
     /// Do without a control group, as where cgroup v2 cannot be written.
     #[arg(long)]
     pub no_cgroup: bool,
@@ -95,14 +93,8 @@ pub fn run(arguments: &StepExecArguments) -> ExitCode {
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Enters the control group and its own session, then becomes the program.
+/// Begins a session of its own, then becomes the program.
 fn become_it(arguments: &StepExecArguments) -> ExitCode {
-    if let Some(cgroup) = &arguments.cgroup
-        && let Err(e) = fs::write(cgroup.join("cgroup.procs"), "0")
-    {
-        eprintln!("failed to enter {}: {e}", cgroup.display());
-        return ExitCode::from(NOT_STARTED as u8);
-    }
     // It fails only for a leader of a group, which a process just made is not.
     let _ = setsid();
     umask(Mode::from_raw_mode(0o022));
@@ -121,15 +113,17 @@ fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
     set_child_subreaper(Some(getpid()))?;
     let cgroup = if arguments.no_cgroup { None } else { Cgroup::make() };
     let (pipe, writer) = io::pipe()?;
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["step-exec", "--become-it", "--timeout-ms", "0"]);
-    if let Some(cgroup) = &cgroup {
-        command.arg("--cgroup").arg(&cgroup.0);
-    }
-    command.arg("--").args(&arguments.argv).env_clear().envs(ENVIRONMENT);
+    umask(Mode::from_raw_mode(0o022));
+    let mut command = Command::new(&arguments.argv[0]);
+    command.args(&arguments.argv[1..]).env_clear().envs(ENVIRONMENT).current_dir("/").process_group(0);
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let child = command.spawn()?;
+    let started = match &cgroup {
+        Some(cgroup) => cgroup.start(&mut command)?,
+        None => command.spawn(),
+    };
     drop(command);
+    let program = &arguments.argv[0];
+    let child = started.map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
     rustix::io::ioctl_fionbio(&pipe, true)?;
     let mut tree =
@@ -138,7 +132,11 @@ fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
 }
 
 /// A control group of the program's own, where cgroup v2 can be written.
-struct Cgroup(PathBuf);
+struct Cgroup {
+    path: PathBuf,
+    /// The supervisor's own.
+    home: PathBuf,
+}
 
 impl Cgroup {
     fn make() -> Option<Self> {
@@ -149,9 +147,8 @@ impl Cgroup {
         if own.contains("..") {
             return None;
         }
-        let path = Path::new(mount)
-            .join(own.trim_start_matches('/'))
-            .join(format!("sopwith-step-{}", std::process::id()));
+        let home = Path::new(mount).join(own.trim_start_matches('/'));
+        let path = home.join(format!("sopwith-step-{}", std::process::id()));
         fs::create_dir(&path).ok()?;
         if !path.join("cgroup.kill").exists() {
             let _ = fs::remove_dir(&path);
@@ -159,11 +156,27 @@ impl Cgroup {
         }
         // Only where the service manager has delegated the controller; the unit's own limit holds in any case.
         let _ = fs::write(path.join("pids.max"), PIDS_MAX);
-        Some(Self(path))
+        Some(Self { path, home })
+    }
+
+    /// Starts the program inside: a child begins where its parent is, so the supervisor goes in for that moment. There
+    /// is no instant in which the program is outside.
+    ///
+    /// # Errors
+    /// The supervisor could not go in or come out again; then nothing of the program lives.
+    fn start(&self, command: &mut Command) -> io::Result<io::Result<Child>> {
+        fs::write(self.path.join("cgroup.procs"), "0")?;
+        let mut started = command.spawn();
+        let out = fs::write(self.home.join("cgroup.procs"), "0");
+        if let (Err(_), Ok(child)) = (&out, &mut started) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        out.map(|()| started)
     }
 
     fn kill(&self) {
-        let _ = fs::write(self.0.join("cgroup.kill"), "1");
+        let _ = fs::write(self.path.join("cgroup.kill"), "1");
     }
 }
 
@@ -171,7 +184,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // The kernel may need a moment to see that it is empty.
         for _ in 0..50 {
-            if fs::remove_dir(&self.0).is_ok() {
+            if fs::remove_dir(&self.path).is_ok() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -201,7 +214,6 @@ impl Tree {
         self.drain();
         let ending = match self.status.take() {
             _ if timed_out => Ending::TimedOut,
-            Some(Ending::Exited(NOT_STARTED)) => Ending::NotStarted(String::new()),
             Some(ending) => ending,
             None => Ending::TimedOut,
         };

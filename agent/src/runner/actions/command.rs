@@ -62,7 +62,7 @@ pub fn fault(report: &Report) -> Option<String> {
         Ending::Exited(code) => Some(format!("it exited with {code}")),
         Ending::Signalled(number) => Some(format!("signal {number} ended it")),
         Ending::TimedOut => Some("it took too long and was ended".into()),
-        Ending::NotStarted(reason) => Some(format!("it could not be started {reason}")),
+        Ending::NotStarted(reason) => Some(format!("it could not be started: {reason}")),
     }
 }
 
