@@ -168,6 +168,7 @@ fn samples() -> Vec<Event> {
         },
         Event::Refrained { incident, why_not: WhyNot::LookAfresh { after: reason() } },
         Event::Refrained { incident, why_not: WhyNot::Follows { root: incident, subject: Subject::Host } },
+        Event::Refrained { incident, why_not: WhyNot::WithOthers { root: incident } },
         Event::PlanProposed { incident, plan: Box::new(plan), expires_at: at, required_approvals: 1 },
         Event::DecisionTaken { incident, decision },
         Event::PlanApproved { incident, approval },

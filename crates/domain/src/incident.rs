@@ -72,6 +72,10 @@ pub enum WhyNot {
         root: IncidentId,
         subject: Subject,
     },
+    /// Its host is silent together with others, for which that incident stands.
+    WithOthers {
+        root: IncidentId,
+    },
 }
 
 impl std::fmt::Display for WhyNot {
@@ -81,6 +85,9 @@ impl std::fmt::Display for WhyNot {
             Self::Stopped { reason } => write!(f, "automation is stopped: {reason}"),
             Self::Follows { root, subject } => {
                 write!(f, "follows from {root} ({subject}), which is dealt with first")
+            }
+            Self::WithOthers { root } => {
+                write!(f, "silent together with the host of {root}; most likely one cause")
             }
             Self::LookAfresh { after } => write!(f, "waiting for the host to look afresh after: {after}"),
         }
@@ -177,7 +184,9 @@ impl Incident {
     /// Returns the incident that this one is folded under, if it is.
     pub fn folded_under(&self) -> Option<IncidentId> {
         match (&self.phase, &self.why_not) {
-            (Phase::Detected, Some(WhyNot::Follows { root, .. })) => Some(*root),
+            (Phase::Detected, Some(WhyNot::Follows { root, .. } | WhyNot::WithOthers { root })) => {
+                Some(*root)
+            }
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::find;
 use super::release::may_release;
+use super::silence;
 use crate::command::{Command, Refusal};
 use crate::event::Event;
 use crate::ids::IncidentId;
@@ -64,6 +65,7 @@ fn unheard_reason(state: &State, incident: &Incident, now: Timestamp) -> Option<
     let on_purpose = match incident.why_not {
         Some(WhyNot::Declared { .. }) => declared(),
         Some(WhyNot::Stopped { .. }) => state.stop.is_some(),
+        Some(WhyNot::WithOthers { .. }) => silence::told_with_another(state, incident),
         Some(WhyNot::LookAfresh { .. } | WhyNot::Follows { .. }) | None => false,
     };
     let unheard = now.since(incident.waiting_since) >= CONFIRM_MS;

@@ -1,6 +1,6 @@
 //! Hosts come, begin anew, fall silent, are heard again, and are revoked.
 
-use super::need_role;
+use super::{need_role, silence};
 use crate::command::{Command, Refusal};
 use crate::event::Event;
 use crate::ids::HostId;
@@ -8,8 +8,9 @@ use crate::incident::Phase;
 use crate::mutant::{self, Mutant};
 use crate::people::Role;
 use crate::state::{Host, State};
+use crate::time::Timestamp;
 
-pub fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Refusal> {
+pub fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     match command {
         Command::Enrol { host, epoch } => match state.hosts.get(host) {
             None => Ok(vec![Event::HostEnrolled { host: host.clone(), epoch: *epoch }]),
@@ -31,22 +32,11 @@ pub fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Refusal> {
             }
             let mut events = vec![Event::HostRevoked { host: host.clone(), by: by.clone() }];
             events.extend(abandon(state, host, "the host was revoked"));
+            events.extend(silence::abandon(state, host, "the host was revoked"));
             Ok(events)
         }
-        Command::DeclareSilent { host, last_seen } => Ok(state
-            .hosts
-            .get(host)
-            .filter(|known| !known.revoked && known.silent_since.is_none())
-            .map(|_| Event::HostSilent { host: host.clone(), last_seen: *last_seen })
-            .into_iter()
-            .collect()),
-        Command::HearAgain { host } => Ok(state
-            .hosts
-            .get(host)
-            .filter(|known| known.silent_since.is_some())
-            .map(|_| Event::HostHeard { host: host.clone() })
-            .into_iter()
-            .collect()),
+        Command::DeclareSilent { host, last_seen } => Ok(silence::declare(state, host, *last_seen, now)),
+        Command::HearAgain { host } => Ok(silence::end(state, host, now)),
         _ => Ok(vec![]),
     }
 }

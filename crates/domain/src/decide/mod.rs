@@ -11,6 +11,7 @@ mod propose;
 mod release;
 mod report;
 mod restart;
+mod silence;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +39,7 @@ pub fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Ev
         | Command::BeginEpoch { .. }
         | Command::Revoke { .. }
         | Command::DeclareSilent { .. }
-        | Command::HearAgain { .. } => hosts::decide(state, command),
+        | Command::HearAgain { .. } => hosts::decide(state, command, now),
         Command::Observe { host, epoch, seq, item } => observe::observe(state, host, *epoch, *seq, item, now),
         Command::ReportRun { host, epoch, seq, record } => {
             report::report(state, host, *epoch, *seq, record, now)

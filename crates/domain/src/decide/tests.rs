@@ -2,6 +2,7 @@
 
 mod depend;
 mod runs;
+mod silence;
 
 use super::{decide, due, owed};
 use crate::approval::Vote;
