@@ -380,8 +380,12 @@ pub struct AuditEntry {
     pub at_ms: i64,
     pub prev: Digest,
     pub hash: Digest,
-    /// The exact bytes that the hash covers, which are JSON text.
+    /// The exact bytes that the hash covers, which are JSON text, unless something is left out.
     pub body: String,
+    /// Whether what a step captured of the host, which may be secret, is left out of the body. Exports, which are for
+    /// administrators, have all of it.
+    #[serde(default)]
+    pub left_out: bool,
 }
 
 /// What an event stream tells: something changed, ask again.

@@ -40,6 +40,20 @@ pub fn audit_entry(entry: &Entry) -> AuditEntry {
         prev: Digest(entry.prev.0),
         hash: Digest(entry.hash.0),
         body: String::from_utf8_lossy(&entry.body).into_owned(),
+        left_out: false,
+    }
+}
+
+/// Returns a journal entry as everybody may see it who may sign in: without what a step captured of its host.
+fn shown_entry(entry: &Entry) -> AuditEntry {
+    let whole = audit_entry(entry);
+    let mut body: serde_json::Value = serde_json::from_str(&whole.body).unwrap_or_default();
+    match body.pointer_mut("/record/what/prior").filter(|prior| !prior.is_null()) {
+        None => whole,
+        Some(prior) => {
+            *prior = serde_json::Value::Null;
+            AuditEntry { body: body.to_string(), left_out: true, ..whole }
+        }
     }
 }
 
@@ -50,7 +64,7 @@ async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> Result<Js
     let more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().filter(|_| more).map(|entry| entry.seq.to_string());
-    Ok(Json(Page { items: entries.iter().map(audit_entry).collect(), next }))
+    Ok(Json(Page { items: entries.iter().map(shown_entry).collect(), next }))
 }
 
 async fn export(State(app): State<App>) -> Response {
@@ -88,4 +102,27 @@ pub fn line(entry: &Entry) -> Vec<u8> {
     let mut line = serde_json::to_vec(&audit_entry(entry)).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_captured_of_a_host_is_not_for_everybody() {
+        for (body, shown) in [
+            (r#"{"event":"host_silent","host":"web-1"}"#, None),
+            (r#"{"event":"run_reported","record":{"what":{"prior":null}}}"#, None),
+            (
+                r#"{"event":"run_reported","record":{"what":{"prior":{"bytes":"c2VjcmV0"},"step":0}}}"#,
+                Some(r#"{"event":"run_reported","record":{"what":{"prior":null,"step":0}}}"#),
+            ),
+        ] {
+            let hash = sopwith_journal::Digest([1; 32]);
+            let entry = Entry { seq: 1, at_ms: 2, prev: hash, hash, body: body.as_bytes().to_vec() };
+            let listed = shown_entry(&entry);
+            assert_eq!((listed.body.as_str(), listed.left_out), (shown.unwrap_or(body), shown.is_some()));
+            assert_eq!(audit_entry(&entry).body, body, "an export has everything");
+        }
+    }
 }

@@ -124,6 +124,7 @@ impl World {
                 prev: Digest::of(b"before"),
                 hash: Digest::of(body.as_bytes()),
                 body,
+                left_out: false,
             }
         };
         self.journal.iter().map(entry).collect()

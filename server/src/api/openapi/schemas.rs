@@ -227,6 +227,7 @@ const TYPES: &[Row] = &[
             ("prev", "digest"),
             ("hash", "digest"),
             ("body", "string"),
+            ("left_out", "boolean"),
         ],
     ),
     ("Change", &[("seq", "integer"), ("event", "string"), ("incident", "integer?"), ("run", "digest?")]),
