@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use sopwith_domain::ids::HostId;
 use sopwith_domain::playbook::Finding;
-use sopwith_domain::signal::{Severity, SignalKind};
+use sopwith_domain::signal::{Severity, SignalKind, Subject};
 use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, Value, ValueType, Word};
 use std::cell::RefCell;
 use std::fmt;
@@ -128,6 +128,7 @@ leaves! {
     Glob, valid("*");
     SignalKind, valid("a.b");
     String, String::new();
+    Subject, Subject::Host;
     Period, Period(Duration::ZERO);
     Pattern, valid("x");
 }

@@ -116,7 +116,7 @@ pub struct Listener {
 }
 
 fn port_for() -> At<Period> {
-    At::of(Period::secs(3))
+    At::of(Period::secs(1))
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -201,7 +201,7 @@ impl Default for Links {
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { every: At::of(Period::secs(5)), listen: Vec::new(), undeclared: At::of(false) }
+        Self { every: At::of(Period::secs(2)), listen: Vec::new(), undeclared: At::of(false) }
     }
 }
 

@@ -42,6 +42,7 @@ pub struct Config {
     pub backups: Vec<super::Backup>,
     pub kernel: super::kernel::Kernel,
     pub baseline: Vec<super::baseline::Baseline>,
+    pub depends_on: super::DependsOn,
 }
 
 /// The host's own bounds on what it lets itself be told.
@@ -307,6 +308,7 @@ impl Default for Config {
             backups: Vec::new(),
             kernel: super::kernel::Kernel::default(),
             baseline: Vec::new(),
+            depends_on: BTreeMap::new(),
         }
     }
 }

@@ -50,7 +50,7 @@ impl Fault {
 
     /// Adds something that the subject cannot be well without, up to the bound of a signal.
     pub fn depends_on(&mut self, on: Subject) {
-        if self.depends_on.len() < DEPENDS_ON_MAX && on != self.subject && !self.depends_on.contains(&on) {
+        if self.depends_on.len() < DEPENDS_ON_MAX && !self.depends_on.contains(&on) {
             self.depends_on.push(on);
         }
     }

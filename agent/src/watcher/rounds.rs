@@ -15,6 +15,10 @@ use tokio_util::sync::CancellationToken;
 const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
 /// Pause after a notice of the kernel: what belongs together mostly comes at once.
 const GATHER: Duration = Duration::from_millis(100);
+/// A source takes at most one part in so many of a processor: where there is much to look at it looks more seldom.
+const PARTS: u32 = 400;
+/// Longest pause that this makes.
+const PACE_MAX: Duration = Duration::from_secs(60);
 
 /// What a look found.
 #[derive(Debug, Default)]
@@ -79,25 +83,30 @@ pub async fn run(
     let mut told = Told::default();
     let mut again = false;
     loop {
-        let (back, seen) = tokio::select! {
+        let (back, seen, took) = tokio::select! {
             looked = look(looking, sink) => looked?,
             () = stop.cancelled() => return Ok(()),
         };
         looking = back;
+        let wait = looking.wait().max((took * PARTS).min(PACE_MAX));
         told.tell(seen, std::mem::take(&mut again), sink).await?;
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(looking.wait()) => {}
+            () = tokio::time::sleep(wait) => {}
             () = waking.woken() => tokio::time::sleep(GATHER).await,
             Ok(()) = asked.changed() => again = true,
         }
     }
 }
 
-async fn look<L: Look>(mut looking: L, sink: &Sink) -> Result<(L, Seen), super::sources::SourceFailed> {
+async fn look<L: Look>(
+    mut looking: L,
+    sink: &Sink,
+) -> Result<(L, Seen, Duration), super::sources::SourceFailed> {
     let mut work = tokio::task::spawn_blocking(move || {
+        let before = processor_time();
         let seen = looking.look();
-        (looking, seen)
+        (looking, seen, processor_time().saturating_sub(before))
     });
     let done = match tokio::time::timeout(LOOK_TIME_MAX, &mut work).await {
         Ok(done) => done,
@@ -108,6 +117,12 @@ async fn look<L: Look>(mut looking: L, sink: &Sink) -> Result<(L, Seen), super::
         }
     };
     done.map_err(|e| super::sources::SourceFailed::new("look", &e))
+}
+
+/// Returns the processor time of this thread.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// What a source has said.

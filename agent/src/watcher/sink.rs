@@ -3,6 +3,7 @@
 
 use super::report::{Report, SourceState};
 use super::spool::Spool;
+use sopwith_domain::signal::Subject;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -76,6 +77,8 @@ pub struct Sink {
     to: mpsc::Sender<Message>,
     spool: SharedSpool,
     turns: Turns,
+    /// What each subject cannot be well without.
+    dependencies: Arc<BTreeMap<Subject, Vec<Subject>>>,
 }
 
 /// Who of each source is at work.
@@ -83,7 +86,7 @@ type Turns = Arc<Mutex<BTreeMap<&'static str, Arc<tokio::sync::Mutex<()>>>>>;
 
 impl Sink {
     pub fn new(source: &'static str, to: mpsc::Sender<Message>, spool: SharedSpool) -> Self {
-        Self { source, to, spool, turns: Turns::default() }
+        Self { source, to, spool, turns: Turns::default(), dependencies: Arc::default() }
     }
 
     /// Returns the same way for another source.
@@ -100,7 +103,22 @@ impl Sink {
         turn.lock_owned().await
     }
 
-    async fn send(&self, message: Message) -> Result<(), Stopping> {
+    /// Returns the same way, on which every fault gets to know what its subject depends on.
+    pub fn depending(&self, dependencies: BTreeMap<Subject, Vec<Subject>>) -> Self {
+        Self { dependencies: Arc::new(dependencies), ..self.clone() }
+    }
+
+    fn add_dependencies(&self, reports: &mut [Report]) {
+        for report in reports {
+            if let Report::Holds { fault, .. } | Report::Happened { fault, .. } = report {
+                let known = self.dependencies.get(&fault.subject).map_or(&[][..], Vec::as_slice);
+                known.iter().for_each(|on| fault.depends_on(on.clone()));
+            }
+        }
+    }
+
+    async fn send(&self, mut message: Message) -> Result<(), Stopping> {
+        self.add_dependencies(&mut message.reports);
         self.to.send(message).await.map_err(|_| Stopping)
     }
 

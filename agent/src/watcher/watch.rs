@@ -244,13 +244,14 @@ impl Watcher {
         let wanted = sources::wanted(&self.config, &context);
         let names = wanted.iter().map(|(name, _)| *name).chain([SERVER, RUNNER, PAGES]);
         self.sources.send_replace(names.collect());
+        let sink = self.sink.depending(self.config.dependencies());
         for (name, make) in wanted {
             self.working.spawn(sources::supervise(
                 name,
                 make,
                 Arc::clone(&self.config),
                 context.clone(),
-                self.sink.clone(),
+                sink.clone(),
                 self.stop_sources.clone(),
             ));
         }

@@ -13,18 +13,24 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 mod backups;
+mod baseline;
 mod checks;
 mod clock;
+mod cores;
 mod declarations;
+mod deleted;
 mod filesystems;
 mod links;
 mod logs;
 mod metrics_rules;
 mod mounts;
 mod oom;
+mod ports;
 mod pressure;
 mod processes;
 mod standing;
+mod tables;
+mod tasks;
 mod units;
 
 pub use backups::BackupGauges;
@@ -56,6 +62,12 @@ pub const SOURCES: &[(&str, Make)] = &[
     ("clock", clock::make),
     ("links", links::make),
     ("metrics_rules", metrics_rules::make),
+    ("ports", ports::make),
+    ("tasks", tasks::make),
+    ("tables", tables::make),
+    ("deleted", deleted::make),
+    ("cores", cores::make),
+    ("baseline", baseline::make),
 ];
 
 /// Why a source can see no more.

@@ -3,11 +3,11 @@
 
 use super::{Context, Source, SourceFailed, Work};
 use crate::config::{Config, Process};
+use crate::watcher::notices::registered;
 use crate::watcher::report::{Fault, Report, Tolerance};
 use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::wake::Wake;
 use procfs::process::Process as Seen;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sopwith_domain::signal::{Severity, Subject};
 use sopwith_domain::value::Value;
@@ -16,6 +16,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +26,6 @@ const EVERY: Duration = Duration::from_secs(2);
 const PIDFILE_BYTES_MAX: u64 = 64;
 /// Most ends of processes that wait to be looked at; one is as good as many.
 const ENDS_MAX: usize = 1;
-/// How often a thread that waits for an end looks whether it is still wanted.
-const STOP_EVERY: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
     let source = Processes { wanted: config.processes.clone(), afresh: context.afresh.clone() };
@@ -96,18 +95,18 @@ struct Ended {
 }
 
 impl Ended {
-    /// Waits for the end of a process, on a thread of its own. Returns false if it cannot be waited for.
+    /// Waits for the end of a process. Returns false if it cannot be waited for.
     fn tell(&self, process: &Found) -> bool {
-        let Some(descriptor) = process.open() else { return false };
+        // A descriptor of a process can be read when the process has ended.
+        let ended = process.open().and_then(|descriptor| registered(descriptor, Interest::READABLE).ok());
+        let Some(ended) = ended else { return false };
         let (to, stop) = (self.to.clone(), self.stop.clone());
-        let wait = move || {
-            // A descriptor of a process can be read when the process has ended.
-            let mut waited_for = [PollFd::new(&descriptor, PollFlags::IN)];
-            while !stop.is_cancelled() && poll(&mut waited_for, Some(&STOP_EVERY)) == Ok(0) {}
-            // A full queue tells the same already.
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            // Whatever comes of it, a look tells more; a full queue says the same already.
+            let _ = ended.readable().await;
             let _ = to.try_send(());
-        };
-        std::thread::Builder::new().name("process-end".into()).spawn(wait).is_ok()
+        }));
+        true
     }
 }
 

@@ -5,6 +5,7 @@ mod forecast;
 mod judge;
 mod mounts;
 mod space;
+mod volumes;
 
 use super::{Context, Source, SourceFailed, Work};
 use crate::config::{Config, Filesystems, Watch};
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use volumes::Volume;
 
 /// Longest time that a mount may take to answer before the others are looked at.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -42,7 +44,8 @@ struct Disks {
 impl Source for Disks {
     fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
         Box::pin(async move {
-            let disks = Watched { config: self.filesystems, sink, known: BTreeMap::new(), hung: Vec::new() };
+            let disks =
+                Watched { config: self.filesystems, sink, known: BTreeMap::new(), unread: None, told: None };
             disks.follow(&self.afresh, &stop).await
         })
     }
@@ -63,7 +66,10 @@ struct Watched {
     config: Filesystems,
     sink: Sink,
     known: BTreeMap<AbsPath, Known>,
-    hung: Vec<AbsPath>,
+    /// Why the volume group of a full file system cannot be read.
+    unread: Option<String>,
+    /// What was said of what cannot be seen.
+    told: Option<String>,
 }
 
 impl Watched {
@@ -104,7 +110,7 @@ impl Watched {
                 None => hung.push(mount),
             }
         }
-        self.tell_hung(hung).await?;
+        self.tell_unseen(hung).await?;
         Ok(wait)
     }
 
@@ -120,17 +126,17 @@ impl Watched {
         Some(answer.unwrap_or_else(|e| Err(std::io::Error::other(e))))
     }
 
-    async fn tell_hung(&mut self, hung: Vec<AbsPath>) -> Result<(), SourceFailed> {
-        if hung == self.hung {
+    /// Says what cannot be seen, when that changed.
+    async fn tell_unseen(&mut self, hung: Vec<AbsPath>) -> Result<(), SourceFailed> {
+        let names: Vec<_> = hung.iter().map(ToString::to_string).collect();
+        let answers = (!names.is_empty()).then(|| format!("{} does not answer", names.join(", ")));
+        let reasons: Vec<String> = answers.into_iter().chain(self.unread.clone()).collect();
+        let told = (!reasons.is_empty()).then(|| reasons.join("; "));
+        if told == self.told {
             return Ok(());
         }
-        let names: Vec<_> = hung.iter().map(ToString::to_string).collect();
-        let state = match names.is_empty() {
-            true => SourceState::Well,
-            false => SourceState::Broken(format!("{} does not answer", names.join(", "))),
-        };
-        self.hung = hung;
-        Ok(self.sink.state(state).await?)
+        self.told.clone_from(&told);
+        Ok(self.sink.state(told.map_or(SourceState::Well, SourceState::Broken)).await?)
     }
 
     async fn judge(
@@ -167,6 +173,7 @@ impl Watched {
         }
         for (rule, was, is) in [(USED, before.0, is_full), (INODES, before.1, no_inodes)] {
             if was.is_some() && is.is_none() {
+                self.unread = None;
                 self.over(mount, rule).await?;
             }
         }
@@ -174,21 +181,26 @@ impl Watched {
     }
 
     async fn holds(
-        &self,
+        &mut self,
         mount: &AbsPath,
         usage: Usage,
         fault: crate::watcher::report::Fault,
     ) -> Result<(), SourceFailed> {
-        let (plain, mount, told) = (fault.clone(), mount.clone(), self.config.mounts.get(mount).cloned());
+        let (plain, on, told) = (fault.clone(), mount.clone(), self.config.mounts.get(mount).cloned());
         let looked = tokio::task::spawn_blocking(move || {
             let mut fault = fault;
-            space::explain(&mut fault, &mount, told.as_ref(), &usage);
+            space::explain(&mut fault, &on, told.as_ref(), &usage);
             fault
         });
-        let fault = match tokio::time::timeout(ANSWER_MAX * 3, looked).await {
+        let mut fault = match tokio::time::timeout(ANSWER_MAX * 3, looked).await {
             Ok(Ok(fault)) => fault,
             _ => plain,
         };
+        let on = mount.clone();
+        if let Some(volume) = files::look(move || Volume::of(&on)).await.flatten() {
+            let read = volume.add(&mut fault).await;
+            self.unread = read.err();
+        }
         Ok(self.sink.report(Report::holds(fault, Tolerance::NONE)).await?)
     }
 

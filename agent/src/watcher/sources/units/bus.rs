@@ -184,6 +184,13 @@ impl Bus {
         (view.load_state, view.unit_file_state) = (load?, file?);
         (view.active_state, view.sub_state) = (active?, sub?);
         view.oneshot = kind? == "oneshot";
+        if view.requires.is_empty() {
+            for name in ["Requires", "BindsTo"] {
+                let reply = self.call(&path, PROPERTIES, "Get", &(UNIT_INTERFACE, name)).await?;
+                let value: OwnedVariant = reply.body().deserialize().map_err(|e| told(&e))?;
+                view.requires.extend(units(&value));
+            }
+        }
         Ok(())
     }
 
@@ -216,6 +223,7 @@ fn apply(values: &Values, view: &mut UnitView) {
             "SubState" => view.sub_state = text(),
             "UnitFileState" => view.unit_file_state = text(),
             "Result" => view.result = text(),
+            "Requires" | "BindsTo" => view.requires.extend(units(value)),
             "Type" => view.oneshot = text() == "oneshot",
             "ExecMainCode" => view.exit_code = i32::try_from(value).unwrap_or(0),
             "ExecMainStatus" => view.exit_status = i32::try_from(value).unwrap_or(0),
@@ -225,6 +233,12 @@ fn apply(values: &Values, view: &mut UnitView) {
             _ => {}
         }
     }
+}
+
+/// Returns the units of a list of names, as far as the agent has names for them.
+fn units(value: &OwnedVariant) -> Vec<UnitName> {
+    let names = Vec::<String>::try_from(value.clone()).unwrap_or_default();
+    names.into_iter().filter_map(|name| UnitName::new(name).ok()).collect()
 }
 
 /// Returns the unit of an object path: systemd writes every other character than letters and digits as `_xx`.

@@ -4,7 +4,7 @@ use super::wellness::Unwell;
 use crate::config::{Expect, Failed, Flapping, Service, listed};
 use crate::watcher::report::Fault;
 use sopwith_domain::signal::{Severity, Subject};
-use sopwith_domain::value::{UnitName, Value};
+use sopwith_domain::value::{AbsPath, UnitName, Value};
 use std::collections::VecDeque;
 
 pub(super) const FAILED: &str = "units.failed";
@@ -25,6 +25,8 @@ pub(super) struct UnitView {
     pub sub_state: String,
     pub unit_file_state: String,
     pub result: String,
+    /// Units without which it cannot run, as systemd has it.
+    pub requires: Vec<UnitName>,
     /// A job that runs once and ends, not a service.
     pub oneshot: bool,
     /// How the main process ended (`si_code`), 0 while it never ran.
@@ -158,6 +160,35 @@ pub(super) fn failed_fault(unit: &UnitName, view: &UnitView, starts: usize) -> F
     fault
 }
 
+/// Adds what a unit cannot run without: other services, and the mounts that its files lie on.
+pub(super) fn add_required(fault: &mut Fault, view: &UnitView) {
+    for unit in &view.requires {
+        match unit.as_str().rsplit_once('.') {
+            Some((name, "mount")) => {
+                if let Ok(point) = AbsPath::new(format!("/{}", unescaped(name))) {
+                    fault.depends_on(Subject::Mount(point));
+                }
+            }
+            Some((_, "service" | "socket")) => fault.depends_on(Subject::Unit(unit.clone())),
+            // Groups of units, slices and the like are no service that fails by itself.
+            _ => {}
+        }
+    }
+}
+
+/// Undoes systemd's writing of a path as a name.
+fn unescaped(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        let digits = more.strip_prefix(b"x").and_then(|hex| std::str::from_utf8(hex.get(..2)?).ok());
+        let escaped = digits.filter(|_| *first == b'\\').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(escaped.unwrap_or(if *first == b'-' { b'/' } else { *first }));
+        rest = if escaped.is_some() { &more[3..] } else { more };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Says of a job that it is one: whether it may run twice only its author knows.
 fn add_oneshot(fault: &mut Fault, view: &UnitView) {
     if view.oneshot {
@@ -213,6 +244,17 @@ mod tests {
             unit_file_state: file.into(),
             ..UnitView::default()
         }
+    }
+
+    #[test]
+    fn what_systemd_requires_is_what_a_fault_may_follow_from() {
+        let requires = ["system.slice", "db.service", "srv-vol.mount", "srv-a\\x2db.mount", "sysinit.target"];
+        let requires = requires.map(|name| UnitName::new(name).expect("a unit")).to_vec();
+        let view = UnitView { requires, ..view("failed", "failed", "loaded", "enabled") };
+        let mut fault = failed_fault(&UnitName::new("web.service").expect("a unit"), &view, 1);
+        add_required(&mut fault, &view);
+        let on: Vec<_> = fault.depends_on.iter().map(ToString::to_string).collect();
+        assert_eq!(on, ["unit:db.service", "mount:/srv/vol", "mount:/srv/a-b"]);
     }
 
     #[test]

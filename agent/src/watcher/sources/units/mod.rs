@@ -229,7 +229,10 @@ impl Watched {
             _ => None,
         };
         let fault = match fault {
-            Some(fault) => Some(with_facts(fault, unit, service).await),
+            Some(mut fault) => {
+                judge::add_required(&mut fault, &known.view);
+                Some(with_facts(fault, unit, service).await)
+            }
             None => None,
         };
         let own = service.map(|s| Tolerance::For(s.tolerance.0));
@@ -253,7 +256,8 @@ impl Watched {
         match starts.filter(|_| !known.view.masked()) {
             None => self.over(unit, FLAPPING).await,
             Some(starts) => {
-                let fault = judge::flapping_fault(unit, starts, &self.units.flapping);
+                let mut fault = judge::flapping_fault(unit, starts, &self.units.flapping);
+                judge::add_required(&mut fault, &known.view);
                 let fault = with_facts(fault, unit, self.units.services.get(unit)).await;
                 self.holds(unit, FLAPPING, fault, Tolerance::NONE).await
             }
@@ -273,6 +277,7 @@ impl Watched {
                 }
                 let mut fault = judge::unhealthy_fault(unit, &unwell, known.starts.in_10m(clock::boot_ms()));
                 add_process(&mut fault, known.view.main_pid);
+                judge::add_required(&mut fault, &known.view);
                 let fault = with_facts(fault, unit, Some(service)).await;
                 self.holds(unit, UNHEALTHY, fault, Tolerance::NONE).await
             }
