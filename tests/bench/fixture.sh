@@ -2,13 +2,13 @@
 # Turns a fresh host into the one that benchmarks run on: small services, a log, and the peers from Debian's packages
 # as they install themselves. Whoever is measured is started for his turn and stopped after it.
 set -eu
-dpkg --unpack /root/peers/*.deb
+dpkg --unpack /root/packages/*.deb
 # No peer starts by itself, now or at boot.
 printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 DEBIAN_FRONTEND=noninteractive dpkg --configure -a
-rm -rf /usr/sbin/policy-rc.d /root/peers
-systemctl disable --now monit.service fail2ban.service
+rm -rf /usr/sbin/policy-rc.d /root/packages
+systemctl disable --now monit.service fail2ban.service prometheus-node-exporter.service
 
 cat > /etc/systemd/system/bench-prepare.service <<'UNIT'
 [Unit]

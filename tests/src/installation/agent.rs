@@ -22,8 +22,8 @@ pub enum AgentError {
     Read { path: PathBuf, source: std::io::Error },
 }
 
-/// Installs the agent, lets it join under the host's name and starts its units.
-pub fn install(binaries: &Path, host: &Host, server: &Server, config: &str) -> Result<(), AgentError> {
+/// Places the agent's files on a host: binary, units and configuration. Nothing is started.
+pub fn place(binaries: &Path, host: &Host, config: &str) -> Result<(), AgentError> {
     host.copy_in(&binaries.join("sopwith-agent"), BINARY, 0o755)?;
     for (from, to) in packaged() {
         let path = packaging().join(from);
@@ -31,10 +31,16 @@ pub fn install(binaries: &Path, host: &Host, server: &Server, config: &str) -> R
         host.write(to, &text, 0o644)?;
     }
     host.write(CONFIG, config.as_bytes(), 0o644)?;
-    let signers = server.owner().allowed_signers().map_err(ServerError::from)?;
-    host.write("/etc/sopwith/allowed_signers", signers.as_bytes(), 0o644)?;
     host.sh("systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload")?
         .expect("prepare the host for the agent")?;
+    Ok(())
+}
+
+/// Installs the agent, lets it join under the host's name and starts its units.
+pub fn install(binaries: &Path, host: &Host, server: &Server, config: &str) -> Result<(), AgentError> {
+    place(binaries, host, config)?;
+    let signers = server.owner().allowed_signers().map_err(ServerError::from)?;
+    host.write("/etc/sopwith/allowed_signers", signers.as_bytes(), 0o644)?;
     let token = server.join_token(host.name())?;
     let (url, pin) = (server.agents_url(), token.ca_sha256.to_string());
     let join = ["--server", &url, "--token", &token.token, "--ca-sha256", &pin];

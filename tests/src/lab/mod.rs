@@ -6,6 +6,7 @@
 //! and ends only processes it started.
 
 mod base;
+mod debs;
 mod error;
 mod exec;
 mod host;

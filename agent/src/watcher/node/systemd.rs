@@ -28,6 +28,8 @@ struct Unit {
     name: String,
     state: String,
     path: String,
+    /// What is not is counted only.
+    loaded: bool,
 }
 
 /// What is known of systemd.
@@ -90,12 +92,10 @@ impl Systemd {
         );
         let rows: Vec<Row<'_>> = body.deserialize()?;
         let unit = |(name, _, load, state, _, _, path, ..): Row<'_>| {
-            let unit =
-                Unit { name: name.to_owned(), state: state.to_owned(), path: path.as_str().to_owned() };
-            // Only what is loaded is told, as node_exporter has it.
-            (load == "loaded").then_some(unit)
+            let (name, state, path) = (name.to_owned(), state.to_owned(), path.as_str().to_owned());
+            Unit { name, state, path, loaded: load == "loaded" }
         };
-        self.units = rows.into_iter().filter_map(unit).take(UNITS_MAX).collect();
+        self.units = rows.into_iter().map(unit).take(UNITS_MAX).collect();
         self.units.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Systemd {
         self.kinds.retain(|name, _| names.contains(name.as_str()));
         self.sockets.retain(|name, _| names.contains(name.as_str()));
         self.timers.retain(|name, _| names.contains(name.as_str()));
-        for unit in &self.units {
+        for unit in self.units.iter().filter(|unit| unit.loaded) {
             let of = async |interface: &str, name: &str| get(&unit.path, interface, name).await;
             let whole = |value: &OwnedVariant| {
                 u64::try_from(value).or_else(|_| u32::try_from(value).map(u64::from)).unwrap_or(0)
@@ -150,8 +150,10 @@ impl Systemd {
             return Ok(());
         }
         out.family("node_systemd_unit_state", Kind::Gauge, "Whether a unit is in a state.");
-        let one_by_one =
-            self.units.iter().filter(|unit| !COUNTED_ONLY.iter().any(|end| unit.name.ends_with(end)));
+        let one_by_one = self
+            .units
+            .iter()
+            .filter(|unit| unit.loaded && !COUNTED_ONLY.iter().any(|end| unit.name.ends_with(end)));
         for unit in one_by_one {
             let kind = self.kinds.get(&unit.name).map_or("", String::as_str);
             for state in STATES {
@@ -170,10 +172,11 @@ impl Systemd {
             "Whether all is started and well.",
             self.running.into(),
         );
-        let major: String = self.version.chars().take_while(char::is_ascii_digit).collect();
-        if let Ok(major) = major.parse::<u64>() {
+        let number = |c: &char| c.is_ascii_digit() || *c == '.';
+        let version: String = self.version.chars().take_while(number).collect();
+        if let Ok(version) = version.parse::<f64>() {
             out.family("node_systemd_version", Kind::Gauge, "Version of systemd.");
-            out.sample(&[("version", &self.version)], major.into());
+            out.sample(&[("version", &self.version)], version.into());
         }
         for (at, name, kind, help) in [
             (
