@@ -33,6 +33,8 @@ enum Role {
     CheckConfig,
     /// Print every setting with its default and what it means.
     PrintDefaultConfig,
+    /// Run one configured check once, and speak the contract of Nagios' plugins.
+    Check(watcher::CheckArguments),
     /// Let no further step start on this host.
     Stop {
         /// Why; it is shown to everyone who asks.
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Role::Join(join) => watcher::join(config, &join),
         Role::CheckConfig => config::check(config),
         Role::PrintDefaultConfig => config::print_default(),
+        Role::Check(check) => watcher::check(config, &check),
         Role::Stop { reason } => watcher::stop(config, &reason),
         Role::Resume => watcher::resume(config),
         Role::Status => watcher::status(config),

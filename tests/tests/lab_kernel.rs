@@ -71,7 +71,8 @@ fn what_the_kernel_knows_becomes_incidents_about_the_right_thing() {
     rig.sh(PREPARE);
     let settled = || {
         let metrics = rig.host.sh("curl -sf http://127.0.0.1:9631/metrics").map(|done| done.stdout);
-        let well = ["mounts", "links", "ports", "tasks", "tables", "deleted", "cores", "baseline", "oom", "clock"];
+        let well =
+            ["mounts", "links", "ports", "tasks", "tables", "deleted", "cores", "baseline", "oom", "clock"];
         metrics.is_ok_and(|text| {
             well.iter().all(|s| text.contains(&format!("sopwith_agent_source_up{{source=\"{s}\"}} 1")))
         })
@@ -80,7 +81,10 @@ fn what_the_kernel_knows_becomes_incidents_about_the_right_thing() {
     // The interface has an address and is up: from here on it has a baseline.
     rig.sh(HOLD);
     let held = seen(&rig, "path:/srv/extra/held.log", "filesystem.held");
-    assert_eq!((field(&held, "unit"), field(&held, "mount")), ("probe-holder.service".into(), "/srv/extra".into()));
+    assert_eq!(
+        (field(&held, "unit"), field(&held, "mount")),
+        ("probe-holder.service".into(), "/srv/extra".into())
+    );
     rig.sh("systemctl stop probe-holder");
 
     rig.sh(BREAK);
@@ -98,7 +102,10 @@ fn what_the_kernel_knows_becomes_incidents_about_the_right_thing() {
     let units = (field(&taken, "unit"), field(&taken, "holder_unit"));
     assert_eq!(units, ("probe-port.service".into(), "probe-other.service".into()));
     let narrowed = seen(&rig, "sysctl:net.ipv4.ip_local_port_range", "ports.narrowed");
-    assert_eq!((field(&narrowed, "range_low"), field(&narrowed, "expected_high")), ("40000".into(), "60999".into()));
+    assert_eq!(
+        (field(&narrowed, "range_low"), field(&narrowed, "expected_high")),
+        ("40000".into(), "60999".into())
+    );
 
     // The mount is the root; the check that needs it is folded under it, whichever was seen first.
     rig.sh("umount -l /srv/extra");
@@ -114,6 +121,7 @@ fn what_the_kernel_knows_becomes_incidents_about_the_right_thing() {
     rig.until("the check is folded under the mount", folded);
     // Both are over by themselves once it is mounted again.
     rig.sh("mount /srv/extra && touch /srv/extra/marker");
-    let over = || ["mount:/srv/extra", "check:probe-store"].iter().all(|s| rig.newest(s).is_some_and(|v| v.cleared));
+    let over =
+        || ["mount:/srv/extra", "check:probe-store"].iter().all(|s| rig.newest(s).is_some_and(|v| v.cleared));
     rig.until("both are over", over);
 }

@@ -1,10 +1,11 @@
 //! What can be wrong with a configuration beyond its single words.
 
 use super::at::{At, Period};
+use super::checks::Check;
 use super::types::*;
 use sopwith_domain::ids::RuleId;
 use sopwith_domain::playbook::Finding;
-use sopwith_domain::value::{AbsPath, Word};
+use sopwith_domain::value::Word;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -87,17 +88,10 @@ fn processes(processes: &[Process], found: &mut Vec<Finding>) {
 fn checks(checks: &[Check], found: &mut Vec<Finding>) {
     unique(checks.iter().map(|c| &c.name), "checks", found);
     for check in checks {
-        match check.argv.first() {
-            None => found.push(check.name.finding("argv is empty: say which program looks")),
-            Some(program) if AbsPath::new(program.as_str()).is_err() => {
-                found.push(program.finding("argv must begin with the absolute path of a program"));
-            }
-            Some(_) => {}
+        check.findings(found);
+        if let Some(period) = &check.every {
+            every(period, "every", found);
         }
-        if let Some(argument) = check.argv.iter().find(|a| a.contains('\0')) {
-            found.push(argument.finding("an argument cannot contain NUL"));
-        }
-        every(&check.every, "every", found);
         every(&check.timeout, "timeout", found);
         if let Some(failures) = &check.failures {
             count(&failures.count, &failures.within, found);

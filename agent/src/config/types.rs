@@ -1,11 +1,11 @@
 //! The settings of the agent, with what they mean. Every one has a default.
 
 use super::at::{At, Period};
+use super::checks::Check;
 use super::logs::Log;
 use super::watch::Watch;
 use serde::Deserialize;
 use sopwith_domain::ids::HostId;
-use sopwith_domain::signal::Severity;
 use sopwith_domain::value::{AbsPath, Glob, UnitName, Url, Word};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -154,42 +154,6 @@ pub struct Process {
     pub tolerance: At<Period>,
 }
 
-/// A program of the administrator's that looks whether something is well. The runner runs it too, to verify.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    pub name: At<Word>,
-    /// Absolute path of the program and its arguments; no shell reads them.
-    pub argv: Vec<At<String>>,
-    #[serde(default = "defaults::check_every")]
-    pub every: At<Period>,
-    #[serde(default = "defaults::check_timeout")]
-    pub timeout: At<Period>,
-    #[serde(default = "defaults::zero", rename = "for")]
-    pub tolerance: At<Period>,
-    /// So many failures within a time are a fault, in place of `for`.
-    #[serde(default)]
-    pub failures: Option<Within>,
-    #[serde(default = "defaults::warning")]
-    pub severity: At<Severity>,
-    /// The service that it speaks of, for playbooks.
-    #[serde(default)]
-    pub unit: Option<At<UnitName>>,
-    /// Files and folders a change of which runs it at once.
-    #[serde(default)]
-    pub files: Vec<At<AbsPath>>,
-    #[serde(default)]
-    pub config: Vec<ConfigFile>,
-}
-
-/// So many times within a time.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Within {
-    pub count: At<u32>,
-    pub within: At<Period>,
-}
-
 /// What to watch of file systems.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -263,9 +227,6 @@ mod defaults {
     pub(super) fn process_for() -> At<Period> {
         At::of(Period::secs(1))
     }
-    pub(super) fn warning() -> At<Severity> {
-        At::of(Severity::Warning)
-    }
     pub(super) fn health_every() -> At<Period> {
         At::of(Period::secs(5))
     }
@@ -274,12 +235,6 @@ mod defaults {
     }
     pub(super) fn health_failures() -> At<u32> {
         At::of(2)
-    }
-    pub(super) fn check_every() -> At<Period> {
-        At::of(Period::secs(60))
-    }
-    pub(super) fn check_timeout() -> At<Period> {
-        At::of(Period::secs(10))
     }
     pub(super) fn keep_newest() -> At<u32> {
         At::of(1)

@@ -13,6 +13,8 @@ pub const FOLDER: &str = "runner";
 
 /// How long the quarantine of an ended run is kept, in milliseconds.
 const QUARANTINE_KEPT_MS: i64 = 7 * sopwith_domain::time::DAY_MS;
+/// This very program, also after its file was replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Longest configuration, in bytes.
 const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 /// Longest file with the server's address, in bytes.
@@ -70,14 +72,23 @@ impl Settings {
             let lines: Vec<_> = findings.iter().map(|f| format!("{}:{f}", path.display())).collect();
             format!("failed to use the configuration:\n{}", lines.join("\n"))
         })?;
-        Ok(Self::of(&config))
+        Ok(Self::of(&config, &path.to_string_lossy()))
     }
 
-    fn of(config: &Config) -> Self {
+    fn of(config: &Config, file: &str) -> Self {
         let texts = |argv: &[At<String>]| argv.iter().map(|word| word.to_string()).collect();
         let checks = config.checks.iter().map(|check| {
             let timeout_ms = i64::try_from(check.timeout.ms()).unwrap_or(i64::MAX);
-            ((*check.name).clone(), NamedCheck { argv: texts(&check.argv), timeout_ms })
+            // What is not a program this program looks at itself, by its own command line.
+            let argv = check.argv().unwrap_or_else(|| {
+                let own = [OWN_PROGRAM, "--config", file, "check", "--whole", check.name.as_str()];
+                own[..4]
+                    .iter()
+                    .chain(&own[if check.by_runner() { 4 } else { 5 }..])
+                    .map(ToString::to_string)
+                    .collect()
+            });
+            ((*check.name).clone(), NamedCheck { argv, timeout_ms })
         });
         let processes = config.processes.iter().map(|process| {
             let named = NamedProcess {
@@ -99,7 +110,7 @@ impl Settings {
             demand_signatures: *config.runner.demand_signatures,
             checks: checks.collect(),
             processes: processes.collect(),
-            program: "/proc/self/exe".into(),
+            program: OWN_PROGRAM.into(),
             quarantine_kept_ms: QUARANTINE_KEPT_MS,
         }
     }

@@ -189,6 +189,9 @@ impl Keeper {
         for report in message.reports {
             match &report {
                 Report::Declared(declarations) => self.declare(declarations.clone(), round),
+                Report::Inspected(report) => {
+                    round.entry.items.push(Item::Inspection { report: report.clone() });
+                }
                 Report::BeginAgain => {
                     if let Some(declarations) = self.declared.clone() {
                         self.declare(declarations, round);

@@ -36,6 +36,7 @@ pub struct Metrics {
     pub logs: LogMetrics,
     pub log_gaps: IntCounterVec,
     pub check_runs: IntCounterVec,
+    pub checks: super::sources::CheckMetrics,
     pub looks_skipped: IntCounter,
     pub backups: super::sources::BackupGauges,
     memory: Gauge,
@@ -118,6 +119,7 @@ impl Metrics {
                 "Runs of the administrator's checks.",
                 &["check", "result"],
             )?,
+            checks: super::sources::CheckMetrics::register(&registry)?,
             looks_skipped: counter(
                 &registry,
                 "evidence_skipped_total",

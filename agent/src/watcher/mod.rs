@@ -33,6 +33,7 @@ mod wake;
 mod watch;
 
 pub use join::{JoinArguments, join};
+pub use sources::{CheckArguments, check};
 pub use status::status;
 pub use stopping::{resume, stop};
 pub use up::{end_with_parent, up};

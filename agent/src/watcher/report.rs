@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sopwith_domain::declaration::Declarations;
 use sopwith_domain::ids::RuleId;
+use sopwith_domain::inspection::Inspection;
 use sopwith_domain::signal::{
     DEPENDS_ON_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX, Evidence, FIELDS_MAX, SUMMARY_BYTES_MAX, Severity,
     SignalKind, Subject,
@@ -134,6 +135,8 @@ pub enum Report {
     Settled,
     /// What the host says of itself has changed.
     Declared(Declarations),
+    /// What the checks said in the course of a day.
+    Inspected(Box<Inspection>),
     /// Everything of this source was looked at afresh, because something changed that the server judges by: what
     /// holds is said again.
     LookedAfresh,

@@ -147,7 +147,7 @@ impl Conditions {
             Report::Settled => self.source_settled(source, now_ms),
             Report::LookedAfresh => self.say_again(|of| of == source, now_ms),
             Report::BeginAgain => self.say_again(|_| true, now_ms),
-            Report::Declared(_) => Vec::new(),
+            Report::Declared(_) | Report::Inspected(_) => Vec::new(),
         }
     }
 

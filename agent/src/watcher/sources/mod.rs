@@ -34,6 +34,7 @@ mod tasks;
 mod units;
 
 pub use backups::BackupGauges;
+pub use checks::{CheckArguments, CheckMetrics, check};
 
 /// What a source is made with.
 #[derive(Clone, Debug)]

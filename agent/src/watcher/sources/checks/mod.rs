@@ -1,0 +1,234 @@
+//! Checks: programs of the administrator's, plugins of Nagios' kind, and the agent's own probes, run at intervals or
+//! by the calendar, at once when their files change, and when asked for. What they see becomes conditions, numbers
+//! and the day's inspection report.
+
+mod book;
+mod by;
+mod command;
+mod metrics;
+mod one;
+mod perfdata;
+mod plugin;
+mod probes;
+mod schedule;
+mod seen;
+
+pub use command::{CheckArguments, check};
+pub use metrics::CheckMetrics;
+
+use super::{Context, Source, SourceFailed, Work};
+use crate::config::{Check, Config};
+use crate::watcher::clock;
+use crate::watcher::metrics::Metrics;
+use crate::watcher::report::{Fault, Report, SourceState};
+use crate::watcher::sink::{Afresh, Sink};
+use book::{Book, Entry};
+use by::By;
+use chrono::{DateTime, Local};
+use one::{One, Outcome, Permits, What};
+use schedule::Schedule;
+use seen::{Seen, one_line, reports};
+use sopwith_domain::ids::{Digest, HostId};
+use sopwith_domain::inspection::{Day, Verdict};
+use sopwith_domain::time::Timestamp;
+use sopwith_domain::value::Word;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Most programs, and most probes, that run at a time.
+const PROGRAMS_MAX: usize = 4;
+const PROBES_MAX: usize = 16;
+/// Most outcomes that wait to be reported.
+const OUTCOMES_MAX: usize = 64;
+/// How often it is looked whether another day has begun and the book is to be saved.
+const ROUND: Duration = Duration::from_secs(20);
+
+pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
+    let (checks, metrics, afresh) = (config.checks.clone(), context.metrics.clone(), context.afresh.clone());
+    let (by, host) = (By::Runner(config.runtime_dir.path().into()), (*config.host).clone());
+    (!checks.is_empty()).then(|| Box::new(Checks { checks, host, metrics, afresh, by }) as Box<dyn Source>)
+}
+
+struct Checks {
+    checks: Vec<Check>,
+    host: HostId,
+    metrics: Metrics,
+    afresh: Afresh,
+    by: By,
+}
+
+impl Source for Checks {
+    fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
+        Box::pin(async move {
+            // The one before may still be saving its book.
+            let _turn = sink.turn().await;
+            self.metrics.checks.begin();
+            let (to, outcomes) = mpsc::channel(OUTCOMES_MAX);
+            let permits = Permits::new(PROGRAMS_MAX, PROBES_MAX);
+            let schedules: Vec<_> = self.checks.iter().map(|check| Schedule::of(check, &self.host)).collect();
+            let entries: Vec<_> = self.checks.iter().zip(&schedules).map(|(c, s)| entry(c, s)).collect();
+            let saved = sink.cursors().map_err(|e| SourceFailed::new("read what the checks said", &e))?;
+            let now = clock::now();
+            let book = Book::open(&saved, &entries, &today(now), now);
+            let mut looking = JoinSet::new();
+            for (check, schedule) in self.checks.iter().cloned().zip(schedules) {
+                let (page, to, permits) = (book.page(&check.name).cloned(), to.clone(), permits.clone());
+                let one = One { check, schedule, by: self.by.clone(), permits, page, to };
+                looking.spawn(stop.clone().run_until_cancelled_owned(one.follow(self.afresh.clone())));
+            }
+            drop(to);
+            let named = self.checks.iter().map(|check| ((*check.name).clone(), check.clone())).collect();
+            let mut told =
+                Teller { checks: named, book, metrics: self.metrics.clone(), sink, blind: BTreeMap::new() };
+            let ended = stop.run_until_cancelled(told.tell(outcomes)).await;
+            // What was counted since the last save; whoever stops the agent waits for it a moment.
+            told.save().await?;
+            ended.unwrap_or(Ok(()))
+        })
+    }
+}
+
+fn entry(check: &Check, schedule: &Schedule) -> Entry {
+    let config = Digest::of(format!("{check:?}").as_bytes()).short();
+    let kind = Word::new(check.kind().name()).expect("kinds of checks are words");
+    Entry { name: (*check.name).clone(), kind, schedule: schedule.words().to_owned(), config }
+}
+
+/// Returns the day by the calendar of the place.
+fn today(now: Timestamp) -> Day {
+    let local = DateTime::from_timestamp_millis(now.0).unwrap_or_default().with_timezone(&Local);
+    let text = local.format("%Y-%m-%d").to_string();
+    // Before the year 0 and after the year 9999 there is no day that could be told.
+    Day::new(text).unwrap_or_else(|_| Day::new("1970-01-01").expect("a day"))
+}
+
+/// Passes on what the checks see, and keeps the book.
+struct Teller {
+    checks: BTreeMap<Word, Check>,
+    book: Book,
+    metrics: Metrics,
+    sink: Sink,
+    /// Checks that cannot look, and why.
+    blind: BTreeMap<Word, String>,
+}
+
+impl Teller {
+    async fn tell(&mut self, mut outcomes: mpsc::Receiver<Outcome>) -> Result<(), SourceFailed> {
+        let mut round = tokio::time::interval(ROUND);
+        round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut heard = BTreeSet::new();
+        let mut settled = false;
+        loop {
+            let outcome = tokio::select! {
+                outcome = outcomes.recv() => outcome,
+                _ = round.tick() => {
+                    self.turn().await?;
+                    continue;
+                }
+            };
+            let Some(outcome) = outcome else { return Err(SourceFailed("the checks ended".into())) };
+            let (name, blind_before) = (outcome.name.clone(), self.blind.clone());
+            let first = heard.insert(name);
+            self.take(outcome, first).await?;
+            if heard.len() < self.checks.len() {
+                continue;
+            }
+            if !settled {
+                self.sink.report(Report::Settled).await?;
+            }
+            if self.blind != blind_before || !settled {
+                self.sink.state(self.state()).await?;
+            }
+            if !settled {
+                settled = true;
+                self.turn().await?;
+            }
+        }
+    }
+
+    fn state(&self) -> SourceState {
+        let told: Vec<_> = self.blind.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+        if told.is_empty() { SourceState::Well } else { SourceState::Broken(told.join("; ")) }
+    }
+
+    /// Takes what one check has to tell; `first` since the source began.
+    async fn take(&mut self, outcome: Outcome, first: bool) -> Result<(), SourceFailed> {
+        let Outcome { name, at, what, missed, afresh } = outcome;
+        let Some(check) = self.checks.get(&name).cloned() else { return Ok(()) };
+        if let Some(whole) = self.book.turn(&today(at), at) {
+            self.sink.report(Report::Inspected(Box::new(whole))).await?;
+        }
+        if missed > 0 {
+            tracing::warn!(check = %name, missed, "runs were due and did not happen");
+            self.book.missed(&name, missed);
+            self.metrics.checks.missed(name.as_str(), missed);
+        }
+        let faults = match what {
+            What::Ran { seen, faults, took } => {
+                self.blind.remove(&name);
+                self.count(&name, seen.verdict.word());
+                self.metrics.checks.ran(name.as_str(), &seen, at, took);
+                self.book.ran(&name, &seen, Some(faults.clone()), at);
+                Some(faults)
+            }
+            What::Blind(reason) => self.blind(&name, reason, at, first),
+            What::Stands { faults } => {
+                if let Some(page) = self.book.page(&name) {
+                    let (verdict, last_at) = (page.inspected.verdict, page.inspected.last_at);
+                    self.metrics.checks.stands(name.as_str(), verdict.unwrap_or(Verdict::Unknown), last_at);
+                }
+                // While it goes on nothing has changed, and a repetition would count as another failure.
+                first.then_some(faults)
+            }
+        };
+        if let Some(faults) = faults {
+            self.sink.report_all(reports(&check, &faults)).await?;
+        }
+        if afresh {
+            self.sink.report(Report::LookedAfresh).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a check cannot look. That is no fault of what it looks at; what was known of that before stays, and
+    /// is said once, so that a restart does not take it for over.
+    fn blind(&mut self, name: &Word, reason: String, at: Timestamp, first: bool) -> Option<Vec<Fault>> {
+        self.count(name, "not-started");
+        let seen = Seen { verdict: Verdict::Unknown, ..Seen::well(one_line(&reason)) };
+        self.metrics.checks.stands(name.as_str(), Verdict::Unknown, Some(at));
+        let before = self.book.page(name).map(|page| page.faults.clone());
+        self.book.ran(name, &seen, None, at);
+        self.blind.insert(name.clone(), reason);
+        before.filter(|faults| first && !faults.is_empty())
+    }
+
+    fn count(&self, name: &Word, result: &str) {
+        self.metrics.check_runs.with_label_values(&[name.as_str(), result]).inc();
+    }
+
+    /// Sends what is due of the day's report, and saves the book from time to time.
+    async fn turn(&mut self) -> Result<(), SourceFailed> {
+        let now = clock::now();
+        let whole = self.book.turn(&today(now), now);
+        let first = self.book.first_report(now);
+        let reports: Vec<_> =
+            whole.into_iter().chain(first).map(|report| Report::Inspected(Box::new(report))).collect();
+        // The report and that it was sent are durable together.
+        if !reports.is_empty() || self.book.due(now) {
+            let cursors = self.book.save(now);
+            self.sink.commit(reports, cursors).await?;
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self) -> Result<(), SourceFailed> {
+        let cursors = self.book.save(clock::now());
+        Ok(self.sink.commit(Vec::new(), cursors).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Asks PostgreSQL about itself by one query of psql: connections left, transactions that are open and do nothing,
+//! replication slots that hold the log back, and how far a standby is behind.
+
+use super::rising;
+use crate::config::{Kind, Period, PostgresqlProbe, Role};
+use crate::watcher::process::{self, Done, Ended};
+use crate::watcher::sources::checks::perfdata::Perfdata;
+use crate::watcher::sources::checks::seen::{Finding, Seen, one_line};
+use sopwith_domain::inspection::Verdict;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Most output of psql that is read, in bytes.
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Most replication slots that are looked at.
+const SLOTS_MAX: usize = 64;
+/// Program that gives up root before psql is started.
+const SETPRIV: &str = "/usr/bin/setpriv";
+
+/// Everything in one query, one fact a line. Slots have names of a-z, 0-9 and _ only.
+const QUERY: &str = "
+SELECT 'sees', pg_has_role(current_user, 'pg_read_all_stats', 'usage')::int::text, '', ''
+UNION ALL SELECT 'version', current_setting('server_version_num'), '', ''
+UNION ALL SELECT 'max', (current_setting('max_connections')::int
+  - current_setting('superuser_reserved_connections')::int)::text, '', ''
+UNION ALL SELECT 'used', count(*)::text, '', '' FROM pg_stat_activity WHERE backend_type = 'client backend'
+UNION ALL (SELECT 'idle', extract(epoch FROM now() - state_change)::bigint::text, pid::text, ''
+  FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' ORDER BY state_change LIMIT 1)
+UNION ALL SELECT 'recovery', pg_is_in_recovery()::int::text, '', ''
+UNION ALL SELECT 'lag', CASE
+  WHEN NOT pg_is_in_recovery() THEN '0'
+  WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN '0'
+  ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp())::bigint, 0)::text END, '', ''
+UNION ALL (SELECT 'slot', slot_name::text, active::int::text, coalesce(pg_wal_lsn_diff(
+    CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
+    restart_lsn)::bigint, 0)::text
+  FROM pg_replication_slots ORDER BY restart_lsn LIMIT 64)
+";
+
+pub(super) async fn look(probe: &PostgresqlProbe, time_max: Duration) -> Result<Seen, String> {
+    let argv = argv(probe, time_max);
+    let done = process::run(&argv, time_max, OUTPUT_BYTES_MAX).await;
+    let done = done.map_err(|e| format!("failed to start {}: {e}", argv[0]))?;
+    let text = String::from_utf8_lossy(&done.output);
+    match done.ended {
+        Ended::Exited(0) => read(probe, &text),
+        Ended::TimedOut => Ok(down(Verdict::Critical, format!("no answer within {time_max:?}"), "timeout")),
+        Ended::Signalled(signal) => Err(format!("psql was ended by signal {signal}")),
+        Ended::Exited(_) => refused(&text),
+    }
+}
+
+/// Reads what the same check said as another user, whole.
+pub(super) fn whole(probe: &PostgresqlProbe, done: &Done) -> Result<Seen, String> {
+    let text = String::from_utf8_lossy(&done.output);
+    let found = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+    let kind = Kind::Postgresql(probe).name();
+    found.ok_or_else(|| format!("the {kind} probe as another user said nothing: {}", one_line(&text)))
+}
+
+fn argv(probe: &PostgresqlProbe, time_max: Duration) -> Vec<String> {
+    let mut argv: Vec<String> = Vec::new();
+    if let Some(account) = &probe.account {
+        let account = account.as_str();
+        argv.extend([SETPRIV.into(), format!("--reuid={account}"), format!("--regid={account}")]);
+        argv.extend(["--init-groups".into(), "--".into()]);
+    }
+    let mut settings = vec![
+        format!("host='{}'", *probe.host),
+        format!("port={}", *probe.port),
+        format!("dbname='{}'", probe.database.as_str()),
+        format!("connect_timeout={}", time_max.as_secs().max(2)),
+        "application_name=sopwith-agent".into(),
+    ];
+    settings.extend(probe.user.as_ref().map(|user| format!("user='{}'", user.as_str())));
+    // In a connection string a backslash and a quote are what must not stand there as they are.
+    let quoted = |path: &str| path.replace('\\', "\\\\").replace('\'', "\\'");
+    settings.extend(probe.passfile.as_ref().map(|file| format!("passfile='{}'", quoted(file.as_str()))));
+    argv.push(probe.psql.to_string());
+    argv.extend(["-X", "-q", "-A", "-t", "-w", "-F", "|", "-v", "ON_ERROR_STOP=1", "-d"].map(str::to_owned));
+    argv.extend([settings.join(" "), "-c".into(), QUERY.into()]);
+    argv
+}
+
+fn down(verdict: Verdict, words: String, reason: &str) -> Seen {
+    Seen::wrong(Finding::new("postgresql.down", verdict, words).word("reason", reason))
+}
+
+/// Tells a server that is not well from an agent that is not let in.
+fn refused(text: &str) -> Result<Seen, String> {
+    let line = text.lines().find(|line| line.contains("FATAL") || line.contains("failed")).unwrap_or(text);
+    let said = one_line(line.trim_start_matches("psql: "));
+    let has = |what: &str| text.contains(what);
+    if has("too many clients") || has("remaining connection slots are reserved") {
+        let finding = Finding::new("postgresql.connections", Verdict::Critical, "no connection is left");
+        return Ok(Seen::wrong(finding.word("reason", "exhausted").integer("used_percent", 100)));
+    }
+    let reason = if has("starting up") || has("not yet accepting connections") {
+        "starting"
+    } else if has("shutting down") {
+        "stopping"
+    } else if has("in recovery mode") {
+        "recovering"
+    } else if has("timeout expired") {
+        "timeout"
+    } else if has("Connection refused") || has("No such file or directory") {
+        "refused"
+    } else if has("closed the connection unexpectedly") {
+        "closed"
+    } else {
+        return Err(format!("psql cannot ask: {said}"));
+    };
+    let verdict = if reason == "starting" { Verdict::Warning } else { Verdict::Critical };
+    Ok(down(verdict, said, reason))
+}
+
+/// One line of the answer: name and values.
+type Row<'a> = (&'a str, [&'a str; 3]);
+
+fn read(probe: &PostgresqlProbe, text: &str) -> Result<Seen, String> {
+    let rows: Vec<Row<'_>> = text.lines().filter_map(row).collect();
+    let facts: BTreeMap<&str, [&str; 3]> = rows.iter().filter(|(name, _)| *name != "slot").copied().collect();
+    let number = |name: &str, at: usize| {
+        let value = facts.get(name).map(|values| values[at]);
+        value.and_then(|value| value.parse::<i64>().ok())
+    };
+    let (Some(used), Some(most)) = (number("used", 0), number("max", 0)) else {
+        return Err(format!("psql answered something else: {}", one_line(text)));
+    };
+    if number("sees", 0) != Some(1) {
+        let user = probe.user.as_ref().map_or("the agent's user", |user| user.as_str());
+        return Err(format!("{user} does not see the sessions of others: GRANT pg_monitor TO it"));
+    }
+    let mut seen = Seen::well(String::new());
+    connections(probe, used, most, &mut seen);
+    let idle_s = number("idle", 0).unwrap_or(0).max(0);
+    idle(probe, idle_s, number("idle", 1), &mut seen);
+    let slots: Vec<[&str; 3]> =
+        rows.iter().filter(|(name, _)| *name == "slot").map(|(_, v)| *v).take(SLOTS_MAX).collect();
+    let retained_mb = self::slots(probe, &slots, &mut seen);
+    let (standby, lag_s) = (number("recovery", 0) == Some(1), number("lag", 0).unwrap_or(0).max(0));
+    replication(probe, standby, lag_s, &mut seen);
+    let role = if standby { "standby" } else { "primary" };
+    seen.line = one_line(&format!(
+        "{role}, {used} of {most} connections, {} slots hold back {retained_mb} MB{}",
+        slots.len(),
+        if idle_s > 0 { format!(", a transaction idle for {idle_s} s") } else { String::new() }
+    ));
+    seen.line_from_findings();
+    measure(used, most, idle_s, retained_mb, lag_s, &mut seen);
+    Ok(seen)
+}
+
+fn row(line: &str) -> Option<Row<'_>> {
+    let mut parts = line.split('|');
+    let name = parts.next().filter(|name| !name.is_empty())?;
+    Some((name, [parts.next()?, parts.next()?, parts.next()?]))
+}
+
+fn connections(probe: &PostgresqlProbe, used: i64, most: i64, seen: &mut Seen) {
+    let percent =
+        (used.max(0) * 100).checked_div(most.max(1)).and_then(|n| u32::try_from(n).ok()).unwrap_or(100);
+    let full = rising(&probe.connections_percent, &percent);
+    if full != Verdict::Ok {
+        let words = format!("{used} of {most} connections are in use");
+        seen.find(
+            Finding::new("postgresql.connections", full, words)
+                .word("reason", "many")
+                .integer("used", used)
+                .integer("max", most)
+                .integer("used_percent", percent),
+        );
+    }
+}
+
+fn idle(probe: &PostgresqlProbe, idle_s: i64, pid: Option<i64>, seen: &mut Seen) {
+    let time = Duration::from_secs(idle_s.unsigned_abs());
+    let long = rising(&probe.idle_in_transaction, &Period(time));
+    if long != Verdict::Ok {
+        let words = format!("a transaction is open and does nothing for {idle_s} s");
+        let finding = Finding::new("postgresql.idle-transaction", long, words).integer("idle_s", idle_s);
+        seen.find(match pid {
+            Some(pid) => finding.integer("backend_pid", pid),
+            None => finding,
+        });
+    }
+}
+
+/// Judges the slots, and returns how many megabytes the worst of them holds back.
+fn slots(probe: &PostgresqlProbe, slots: &[[&str; 3]], seen: &mut Seen) -> i64 {
+    let mut worst_mb = 0;
+    for [name, active, bytes] in slots {
+        let retained_mb = bytes.parse::<i64>().unwrap_or(0).max(0) >> 20;
+        worst_mb = worst_mb.max(retained_mb);
+        let much = rising(&probe.slot_retained_mb, &u32::try_from(retained_mb).unwrap_or(u32::MAX));
+        if much != Verdict::Ok {
+            let unused = if *active == "1" { "" } else { ", and nobody reads it" };
+            let words = format!("replication slot {name} holds back {retained_mb} MB of log{unused}");
+            seen.find(
+                Finding::new("postgresql.slot", much, words)
+                    .word("slot", name)
+                    .boolean("active", *active == "1")
+                    .integer("retained_mb", retained_mb),
+            );
+        }
+    }
+    worst_mb
+}
+
+fn replication(probe: &PostgresqlProbe, standby: bool, lag_s: i64, seen: &mut Seen) {
+    let other = match *probe.role {
+        Role::Primary if standby => Some("this is a standby, and is meant to be the primary"),
+        Role::Standby if !standby => Some("this is a primary, and is meant to be a standby"),
+        _ => None,
+    };
+    if let Some(words) = other {
+        let finding = Finding::new("postgresql.replication", Verdict::Critical, words);
+        seen.find(finding.word("reason", "role").boolean("standby", standby));
+    }
+    let behind = rising(&probe.replay_lag, &Period(Duration::from_secs(lag_s.unsigned_abs())));
+    if standby && behind != Verdict::Ok {
+        let words = format!("this standby is {lag_s} s behind");
+        let finding = Finding::new("postgresql.replication", behind, words);
+        seen.find(finding.word("reason", "lag").boolean("standby", true).integer("lag_s", lag_s));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "what is shown needs no last digit")]
+fn measure(used: i64, most: i64, idle_s: i64, retained_mb: i64, lag_s: i64, seen: &mut Seen) {
+    let mut connections = Perfdata::new("connections", used as f64, "");
+    (connections.min, connections.max) = (Some(0.0), Some(most as f64));
+    seen.measure(connections);
+    seen.measure(Perfdata::new("idle_in_transaction", idle_s as f64, "s"));
+    seen.measure(Perfdata::new("slot_retained", retained_mb as f64, "MB"));
+    seen.measure(Perfdata::new("replay_lag", lag_s as f64, "s"));
+}
+
+#[cfg(test)]
+#[path = "postgresql_tests.rs"]
+mod tests;
