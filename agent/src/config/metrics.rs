@@ -1,8 +1,8 @@
 //! Settings of the host's metrics: what is told of them, and what is noticed in them.
 
 use super::at::{At, Leaf, Period};
+use super::checks::Within;
 use super::selector::Selector;
-use super::types::Within;
 use serde::Deserialize;
 use sopwith_domain::playbook::Finding;
 use sopwith_domain::signal::Severity;
