@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{World, host, name};
-use rcgen::KeyPair;
-use reqwest::{Method, StatusCode};
+use common::{Agent, World, host, name, read};
+use rcgen::{CertificateParams, KeyPair};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 use sopwith_domain::command::{Command, Item};
 use sopwith_domain::ids::{Digest, Epoch};
@@ -12,7 +12,9 @@ use sopwith_domain::order::Order;
 use sopwith_domain::run::{End, Record, What};
 use sopwith_domain::signal::Condition;
 use sopwith_domain::time::Timestamp;
-use sopwith_protocol::exchange::{BATCH_MAX, Batch, ExchangeRequest, JournalHead, Lease, SERVER_NAMESPACE};
+use sopwith_protocol::exchange::{
+    BATCH_MAX, Batch, ExchangeRequest, JoinResponse, JournalHead, Lease, SERVER_NAMESPACE,
+};
 use sopwith_protocol::signature::verify_with;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,6 +197,41 @@ async fn a_join_token_is_for_one_host_once() {
     let answer = world.http.post(world.agent_url("/agent/v1/join")).json(&request).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
     assert_eq!(world.running.app.ledger.state().hosts.len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_for_the_key_that_joined_and_no_other() {
+    let world = World::start().await;
+    let (own, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let token = world.join_token(Some(host("web-1"))).await;
+    let (status, answer) = world.try_join(&token, "web-1", 1, &own).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let joined: JoinResponse = serde_json::from_value(answer).unwrap();
+    let agent = Agent::new(world.agent_url("/agent/v1/exchange"), "web-1", 1, &joined, &own);
+    let renew = async |http: &Client, key: &KeyPair| {
+        let csr_pem = CertificateParams::default().serialize_request(key).unwrap().pem().unwrap();
+        let request = json!({ "csr_pem": csr_pem });
+        read(http.post(world.agent_url("/agent/v1/renew")).json(&request).send().await.unwrap()).await
+    };
+    let (status, answer) = renew(&agent.http, &own).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let certificate_pem = answer["certificate_pem"].as_str().unwrap().to_owned();
+    assert_ne!(certificate_pem, joined.certificate_pem);
+    let renewed = JoinResponse { certificate_pem, ..joined };
+    let agent = Agent::new(world.agent_url("/agent/v1/exchange"), "web-1", 1, &renewed, &own);
+    agent.exchange(&agent.request()).await;
+
+    let (status, answer) = renew(&agent.http, &other).await;
+    assert_eq!((status, &answer["type"]), (StatusCode::CONFLICT, &json!("/problems/other-key")));
+    assert_eq!(renew(&world.http, &own).await.0, StatusCode::UNAUTHORIZED, "without a certificate");
+    let nonsense = json!({ "csr_pem": "nonsense" });
+    let answer = agent.http.post(world.agent_url("/agent/v1/renew")).json(&nonsense).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    let revoke = Command::Revoke { host: host("web-1"), by: name("admin") };
+    world.running.app.ledger.decide(revoke).await.unwrap();
+    let (status, answer) = renew(&agent.http, &own).await;
+    assert_eq!((status, &answer["type"]), (StatusCode::FORBIDDEN, &json!("/problems/host-revoked")));
     world.stop().await;
 }
 

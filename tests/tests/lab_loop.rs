@@ -29,6 +29,14 @@ fn a_fault_is_seen_planned_approved_mended_and_verified() {
     assert!(healthy(), "the service answers again");
     assert!(rig.holds("cmp /etc/probe/web.conf /var/lib/probe-good/etc/probe/web.conf"));
 
+    // A certificate that is 40 days old is renewed, and the host speaks on with the new one.
+    let certificate = "/var/lib/sopwith/watcher/certificate.pem";
+    let before = rig.sh(&format!("sha256sum {certificate}"));
+    rig.sh(&format!("touch -d '40 days ago' {certificate}; systemctl restart sopwith-agent.service"));
+    rig.until("the certificate is renewed", || rig.sh(&format!("sha256sum {certificate}")) != before);
+    rig.sh("systemctl kill --kill-who=main -s KILL probe-web.service");
+    rig.until("the service is started again", healthy);
+
     let verified = rig.server.local(&["audit", "verify"], "").expect("verify the journal");
     assert!(verified.contains("the chain holds"), "{verified}");
 }

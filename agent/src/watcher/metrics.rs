@@ -31,6 +31,7 @@ pub struct Metrics {
     pub exchanges: IntCounterVec,
     pub server_up: IntGauge,
     pub last_exchange: Gauge,
+    pub certificate_written: Gauge,
     pub runner_up: IntGauge,
     pub captures_rejected: IntCounterVec,
     pub logs: LogMetrics,
@@ -94,6 +95,11 @@ impl Metrics {
                 &["kind", "result"],
             )?,
             server_up: gauge(&registry, "server_up", "Whether the last exchange with the server succeeded.")?,
+            certificate_written: float(
+                &registry,
+                "sopwith_agent_certificate_written_timestamp_seconds",
+                "When this host's certificate was written; it is renewed after 30 days and ends after 90.",
+            )?,
             last_exchange: float(
                 &registry,
                 "sopwith_agent_last_exchange_timestamp_seconds",

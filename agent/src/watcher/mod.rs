@@ -18,6 +18,7 @@ mod notices;
 mod notify;
 mod pinned;
 mod process;
+mod renewal;
 pub mod report;
 mod rounds;
 mod server_clock;

@@ -7,6 +7,7 @@ use super::identity::{Files, IdentityError, Joined};
 use super::keeper::{ActiveRuns, Keeper, SourceStates};
 use super::metrics::Metrics;
 use super::notify::{self, Notifier};
+use super::renewal::Renewal;
 use super::report::SourceState;
 use super::server_clock::ServerClock;
 use super::sink::{Afresh, MESSAGES_MAX, SharedSpool, Sink};
@@ -17,6 +18,7 @@ use super::uplink::runner_link::RunnerLink;
 use super::uplink::{Uplink, UplinkState, follow_runner};
 use crate::config::Config;
 use sopwith_domain::ids::Epoch;
+use sopwith_domain::value::Url;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -134,6 +136,9 @@ struct Watcher {
     stop_sources: CancellationToken,
     stop_uplink: Option<CancellationToken>,
     no_uplink_because: Option<String>,
+    renewal: Renewal,
+    /// How the server is reached for a new certificate.
+    speaks: Option<(reqwest::Client, Url)>,
 }
 
 /// What the pages read.
@@ -202,6 +207,8 @@ impl Watcher {
             working: JoinSet::new(),
             stop_uplink: None,
             no_uplink_because: None,
+            renewal: Renewal::default(),
+            speaks: None,
         };
         watcher.start_following();
         watcher.start_pages().await;
@@ -270,6 +277,7 @@ impl Watcher {
                 *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(uplink.server.to_string());
                 let stop = self.stop.child_token();
+                self.speaks = Some((uplink.client.clone(), uplink.server.clone()));
                 self.working.spawn(uplink.run(stop.clone()));
                 self.stop_uplink = Some(stop);
                 let _ = self.sink.state(SourceState::Well).await;
@@ -328,6 +336,14 @@ impl Watcher {
         let facts = facts::gather(&self.shared.states, &self.runner.state.borrow());
         *self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
         while self.working.try_join_next().is_some() {}
+        if let Some((client, server)) = &self.speaks {
+            self.renewal.go_on(&self.files, client, server, &self.shared.metrics);
+        }
+        if self.renewal.done()
+            && let Some(stop) = self.stop_uplink.take()
+        {
+            stop.cancel();
+        }
         if self.stop_uplink.is_none() {
             self.start_uplink().await;
         }

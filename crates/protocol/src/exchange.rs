@@ -151,6 +151,20 @@ pub struct JoinResponse {
     pub allowed_signers: String,
 }
 
+/// Asks for a new certificate for the key that the host has.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewRequest {
+    /// Certificate signing request in PEM, by the host's own key; only its public key is used.
+    pub csr_pem: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewResponse {
+    pub certificate_pem: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

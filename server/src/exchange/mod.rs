@@ -5,6 +5,7 @@ pub mod identity;
 mod intake;
 pub mod join;
 mod offer;
+mod renew;
 
 use crate::app::App;
 use crate::input::Input;
@@ -32,6 +33,8 @@ const REPEAT: Duration = Duration::from_secs(1);
 const STOPPED_WAIT: Duration = Duration::from_secs(4);
 /// Largest body of a join, in bytes.
 const JOIN_BYTES_MAX: usize = 32 * 1024;
+/// Largest body of a renewal, in bytes.
+const RENEW_BYTES_MAX: usize = 16 * 1024;
 
 /// Returns the agents' rows of the route table.
 pub fn routes() -> Vec<Route> {
@@ -39,6 +42,9 @@ pub fn routes() -> Vec<Route> {
         Route::agent(Method::POST, "/agent/v1/exchange", Need::Agent, exchange)
             .body_max(BODY_BYTES_MAX)
             .about("Takes over what a host has, and gives it what it is owed"),
+        Route::agent(Method::POST, "/agent/v1/renew", Need::Agent, renew::renew)
+            .body_max(RENEW_BYTES_MAX)
+            .about("Gives a host a new certificate for the key it has"),
         Route::agent(Method::POST, "/agent/v1/join", Need::Nobody, join::join)
             .body_max(JOIN_BYTES_MAX)
             .secret()

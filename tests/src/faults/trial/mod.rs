@@ -206,8 +206,10 @@ impl<'a> Trial<'a> {
 
     fn look_for_harm(&mut self) -> Result<(), ProductError> {
         let Some(script) = self.entry.harm.as_deref() else { return Ok(()) };
+        // Where another host's approval is replayed, that other host is rightly mended.
+        let judged = if self.scenario == Scenario::Replay { &self.hosts[..1] } else { &self.hosts[..] };
         let mut harmed = 0;
-        for host in &self.hosts {
+        for host in judged {
             if host.sh_for(script, SCRIPT_LIMIT)?.ok() {
                 harmed += 1;
             }
