@@ -44,6 +44,8 @@ enum Role {
     Resume,
     /// Say what the agent on this host does at the moment.
     Status,
+    /// Look at this host by every operating norm and show what is broken; fails where there is anything.
+    Norms(watcher::NormsArguments),
     /// Supervise one program of a step (used by the runner).
     #[command(hide = true)]
     StepExec(runner::StepExecArguments),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Role::Stop { reason } => watcher::stop(config, &reason),
         Role::Resume => watcher::resume(config),
         Role::Status => watcher::status(config),
+        Role::Norms(norms) => watcher::norms_command(config, &norms),
         Role::StepExec(step) => runner::step_exec(&step),
     }
 }

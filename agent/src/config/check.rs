@@ -26,6 +26,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     filesystems(&config.filesystems, &mut found);
     super::backups::findings(&config.backups, &mut found);
     super::metrics::findings(&config.metrics, &mut found);
+    super::norms::findings(&config.norms, &mut found);
     found
 }
 

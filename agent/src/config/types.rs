@@ -43,6 +43,7 @@ pub struct Config {
     pub kernel: super::kernel::Kernel,
     pub baseline: Vec<super::baseline::Baseline>,
     pub depends_on: super::DependsOn,
+    pub norms: super::Norms,
 }
 
 /// The host's own bounds on what it lets itself be told.
@@ -264,6 +265,7 @@ impl Default for Config {
             kernel: super::kernel::Kernel::default(),
             baseline: Vec::new(),
             depends_on: BTreeMap::new(),
+            norms: super::Norms::default(),
         }
     }
 }

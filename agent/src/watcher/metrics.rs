@@ -40,6 +40,7 @@ pub struct Metrics {
     pub checks: super::sources::CheckMetrics,
     pub looks_skipped: IntCounter,
     pub backups: super::sources::BackupGauges,
+    pub norms: super::sources::NormGauges,
     memory: Gauge,
     cpu: prometheus::Counter,
 }
@@ -132,6 +133,7 @@ impl Metrics {
                 "Times that evidence was not gathered because too much was under way.",
             )?,
             backups: super::sources::BackupGauges::register(&registry)?,
+            norms: super::sources::NormGauges::register(&registry)?,
             memory: float(&registry, "process_resident_memory_bytes", "Resident memory of the watcher.")?,
             cpu: {
                 let cpu = prometheus::Counter::new(

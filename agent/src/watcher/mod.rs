@@ -35,6 +35,7 @@ mod watch;
 
 pub use join::{JoinArguments, join};
 pub use sources::{CheckArguments, check};
+pub use sources::{NormsArguments, norms_command};
 pub use status::status;
 pub use stopping::{resume, stop};
 pub use up::{end_with_parent, up};

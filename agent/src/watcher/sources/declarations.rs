@@ -110,7 +110,7 @@ fn condition(stated: &Declarations) -> Report {
 }
 
 /// Reads all `*.yaml` of the folder, each a list of declarations. A folder that is not there states nothing.
-fn read(folder: &Path) -> Declarations {
+pub(super) fn read(folder: &Path) -> Declarations {
     let mut found = Declarations::default();
     match files(folder) {
         Err(reason) => found.broken.push(reason),

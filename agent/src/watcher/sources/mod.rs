@@ -24,6 +24,7 @@ mod links;
 mod logs;
 mod metrics_rules;
 mod mounts;
+mod norms;
 mod oom;
 mod ports;
 mod pressure;
@@ -35,6 +36,7 @@ mod units;
 
 pub use backups::BackupGauges;
 pub use checks::{CheckArguments, CheckMetrics, check};
+pub use norms::{NormGauges, NormsArguments, command as norms_command};
 
 /// What a source is made with.
 #[derive(Clone, Debug)]
@@ -69,6 +71,7 @@ pub const SOURCES: &[(&str, Make)] = &[
     ("deleted", deleted::make),
     ("cores", cores::make),
     ("baseline", baseline::make),
+    ("norms", norms::make),
 ];
 
 /// Why a source can see no more.

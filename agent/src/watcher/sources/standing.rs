@@ -24,6 +24,14 @@ impl Standing {
     }
 }
 
+impl Standing {
+    /// Returns the reports that these hold as well; of the others nothing is known.
+    pub fn also(&mut self, faults: Vec<(Fault, Tolerance)>) -> Vec<Report> {
+        self.0.extend(faults.iter().map(|(f, _)| (f.rule.clone(), f.subject.clone())));
+        faults.into_iter().map(|(fault, tolerance)| Report::holds(fault, tolerance)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,419 @@
+//! Accounts: who is root under another name, who needs no password, whose account has run out though it works by
+//! itself, and whom nobody has seen for long.
+
+use super::host::{Host, Looked};
+use super::logins;
+use super::norm::{self, Breach};
+use sopwith_domain::declaration::Declaration;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Shells of accounts that nobody logs in to.
+const NO_SHELLS: &[&str] = &["nologin", "false", "sync", "shutdown", "halt"];
+/// So many days after its creation an unused account of a person is still new.
+const NEVER: i64 = -1;
+
+/// A line of /etc/passwd.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    pub name: String,
+    pub password: String,
+    pub uid: u32,
+    pub home: String,
+    pub shell: String,
+}
+
+/// A line of /etc/shadow; days are counted from 1970.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Shadow {
+    pub password: String,
+    pub changed: Option<i64>,
+    pub max_days: Option<i64>,
+    pub inactive_days: Option<i64>,
+    pub expires: Option<i64>,
+}
+
+/// Reads /etc/passwd.
+pub fn accounts(text: &str) -> Vec<Account> {
+    let one = |line: &str| {
+        let parts: Vec<&str> = line.split(':').collect();
+        let [name, password, uid, _, _, home, shell] = parts.as_slice() else { return None };
+        let of = |text: &str| text.to_owned();
+        Some(Account {
+            name: of(name),
+            password: of(password),
+            uid: uid.parse().ok()?,
+            home: of(home),
+            shell: of(shell),
+        })
+    };
+    text.lines().filter_map(one).collect()
+}
+
+fn shadows(text: &str) -> BTreeMap<String, Shadow> {
+    let one = |line: &str| {
+        let parts: Vec<&str> = line.split(':').collect();
+        let number = |index: usize| parts.get(index).and_then(|part| part.parse::<i64>().ok());
+        let password = (*parts.get(1)?).to_owned();
+        let shadow = Shadow {
+            password,
+            changed: number(2),
+            max_days: number(4),
+            inactive_days: number(6),
+            expires: number(7),
+        };
+        Some(((*parts.first()?).to_owned(), shadow))
+    };
+    text.lines().filter_map(one).collect()
+}
+
+impl Account {
+    fn has_shell(&self) -> bool {
+        let name = self.shell.rsplit('/').next().unwrap_or_default();
+        !NO_SHELLS.contains(&name)
+    }
+}
+
+impl Shadow {
+    /// Says whether a password opens it.
+    fn has_hash(&self) -> bool {
+        self.password.starts_with('$') || self.password.len() == 13 && !self.password.starts_with(['!', '*'])
+    }
+
+    /// Says why the account is refused today, as PAM would.
+    fn refused(&self, today: i64) -> Option<&'static str> {
+        if self.expires.is_some_and(|day| day >= 0 && today >= day) {
+            return Some("account-expired");
+        }
+        let changed = self.changed?;
+        if changed == 0 {
+            return Some("password-must-change");
+        }
+        match self.max_days {
+            Some(max) if (0..10_000).contains(&max) && today > changed + max => Some("password-expired"),
+            _ => None,
+        }
+    }
+}
+
+pub fn look(host: &Host<'_>, looked: &mut Looked) {
+    let Some(passwd) = host.text("/etc/passwd", looked) else { return };
+    let accounts = accounts(&passwd);
+    of_passwd(&accounts, looked);
+    let Some(shadow) = host.text("/etc/shadow", looked) else { return };
+    let shadows = shadows(&shadow);
+    of_shadow(host, &accounts, &shadows, looked);
+    stale(host, &accounts, &shadows, looked);
+}
+
+fn of_passwd(accounts: &[Account], looked: &mut Looked) {
+    for account in accounts {
+        let (name, subject) = (account.name.as_str(), norm::account(&account.name));
+        if account.uid == 0 && name != "root" {
+            let text = format!("account {name} has UID 0");
+            looked.breach(
+                Breach::new(norm::UID_ZERO, subject.clone(), text)
+                    .word("account", name)
+                    .integer("uid", account.uid)
+                    .word("shell", &account.shell)
+                    .path("path", "/etc/passwd"),
+            );
+        }
+        if account.password.is_empty() {
+            let text = format!("account {name} needs no password (second field of /etc/passwd)");
+            looked.breach(
+                Breach::new(norm::NO_PASSWORD, subject.clone(), text)
+                    .word("account", name)
+                    .path("path", "/etc/passwd"),
+            );
+        } else if account.password.starts_with('$') {
+            let text = format!("the password hash of account {name} stands in /etc/passwd");
+            looked.breach(
+                Breach::new(norm::UNSHADOWED, subject, text)
+                    .word("account", name)
+                    .path("path", "/etc/passwd"),
+            );
+        }
+    }
+    let mut by_uid: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+    accounts.iter().for_each(|a| by_uid.entry(a.uid).or_default().push(&a.name));
+    // A second UID 0 is told as what it is.
+    for (uid, names) in by_uid.into_iter().filter(|(uid, names)| *uid != 0 && names.len() > 1) {
+        let text = format!("accounts {} share UID {uid}", names.join(", "));
+        let breach = Breach::new(norm::DUPLICATE, norm::account(names[1]), text);
+        looked.breach(breach.word("account", names[1]).word("other", names[0]).integer("uid", uid));
+    }
+    let mut seen = BTreeSet::new();
+    for account in accounts.iter().filter(|a| !seen.insert(a.name.as_str())) {
+        let text = format!("there are two accounts named {}", account.name);
+        let breach = Breach::new(norm::DUPLICATE, norm::account(&account.name), text);
+        looked.breach(breach.word("account", &account.name).integer("uid", account.uid));
+    }
+}
+
+fn of_shadow(host: &Host<'_>, accounts: &[Account], shadows: &BTreeMap<String, Shadow>, looked: &mut Looked) {
+    let workers = workers(host, looked);
+    for account in accounts {
+        let name = account.name.as_str();
+        let Some(shadow) = shadows.get(name) else { continue };
+        let subject = norm::account(name);
+        if shadow.password.is_empty() && account.password == "x" {
+            let text = format!("account {name} has an empty password");
+            looked.breach(
+                Breach::new(norm::NO_PASSWORD, subject.clone(), text)
+                    .word("account", name)
+                    .integer("uid", account.uid)
+                    .path("path", "/etc/shadow"),
+            );
+        }
+        let job = workers.get(name);
+        if let (Some(reason), Some(job)) = (shadow.refused(host.today()), job) {
+            let text = format!("account {name} is refused ({reason}): {job} does not run");
+            let mut breach = Breach::new(norm::ACCOUNT_EXPIRED, subject.clone(), text)
+                .word("account", name)
+                .word("reason", reason)
+                .path("job", job);
+            for (field, days) in [
+                ("expires_day", shadow.expires),
+                ("changed_day", shadow.changed),
+                ("max_days", shadow.max_days),
+            ] {
+                if let Some(days) = days {
+                    breach = breach.integer(field, days);
+                }
+            }
+            looked.breach(breach);
+        }
+        if let (Some(wanted), true) = (policy_days(host), shadow.has_hash()) {
+            // Without a number, or with a negative one, it lasts for ever.
+            let days = shadow.max_days.filter(|days| *days >= 0).unwrap_or(99_999);
+            if !wanted.holds(&days.to_string()) {
+                let text =
+                    format!("the password of account {name} may be {days} days old, declared is {wanted}");
+                let breach = Breach::new(norm::PASSWORD_AGE, subject, text).word("account", name);
+                looked.breach(
+                    breach.integer("max_days", days).word("wanted", &wanted.target().unwrap_or_default()),
+                );
+            }
+        }
+    }
+}
+
+fn policy_days<'a>(host: &'a Host<'_>) -> Option<&'a crate::config::Wanted> {
+    host.norms.login_defs.iter().find(|(key, _)| key.as_str() == "PASS_MAX_DAYS").map(|(_, wanted)| &**wanted)
+}
+
+/// Returns the accounts that something is started for, and what: crontabs of their own and the host's.
+fn workers(host: &Host<'_>, looked: &mut Looked) -> BTreeMap<String, String> {
+    let mut workers = BTreeMap::new();
+    let own = "/var/spool/cron/crontabs";
+    for name in host.names(own, looked) {
+        workers.insert(name.clone(), format!("{own}/{name}"));
+    }
+    let parts = host.names("/etc/cron.d", looked).into_iter().map(|name| format!("/etc/cron.d/{name}"));
+    for path in std::iter::once("/etc/crontab".to_owned()).chain(parts.collect::<Vec<_>>()) {
+        let text = host.text(&path, looked).unwrap_or_default();
+        for user in text.lines().filter_map(crontab_user) {
+            workers.entry(user.to_owned()).or_insert_with(|| path.clone());
+        }
+    }
+    for declared in host.declared {
+        if let Declaration::Account { name, human: false } = declared {
+            workers.entry(name.to_string()).or_insert_with(|| "/etc/passwd".into());
+        }
+    }
+    workers
+}
+
+/// Returns whose job a line of a system crontab is.
+fn crontab_user(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let mut words = line.split_whitespace();
+    let first = words.next()?;
+    if first.starts_with('@') {
+        return words.next();
+    }
+    let is_time = first.chars().all(|c| c.is_ascii_digit() || "*,-/".contains(c));
+    if is_time { words.nth(4) } else { None }
+}
+
+/// Accounts of people that could be used and are not.
+fn stale(host: &Host<'_>, accounts: &[Account], shadows: &BTreeMap<String, Shadow>, looked: &mut Looked) {
+    let definitions = host.text("/etc/login.defs", looked).unwrap_or_default();
+    let number = |key: &str, usual: u32| {
+        let found = super::policy::setting(&definitions, key).and_then(|value| value.parse().ok());
+        found.unwrap_or(usual)
+    };
+    let people = number("UID_MIN", 1000)..=number("UID_MAX", 60_000);
+    let seen = logins::last(host, accounts, looked);
+    let limit = i64::from(*host.norms.stale_days);
+    for account in accounts {
+        let name = account.name.as_str();
+        let said = host.declared.iter().find_map(|declared| match declared {
+            Declaration::Account { name: of, human } if of.to_string() == name => Some(*human),
+            _ => None,
+        });
+        let person = said.unwrap_or_else(|| people.contains(&account.uid));
+        let Some(shadow) = shadows.get(name) else { continue };
+        let keys = host.is_there(&format!("{}/.ssh/authorized_keys", account.home));
+        let usable = account.has_shell()
+            && (shadow.has_hash() || keys)
+            && shadow.refused(host.today()) != Some("account-expired");
+        if !person || !usable {
+            continue;
+        }
+        let login = seen.get(&account.uid).map_or(NEVER, |at_s| at_s.div_euclid(86_400));
+        // Who set a password was there; that of a new account is set when it is made.
+        let last = login.max(shadow.changed.unwrap_or(0));
+        let days = host.today() - last;
+        if days > limit {
+            let text = match login {
+                NEVER => format!("nobody has ever logged in as {name}; its password is {days} days old"),
+                _ => format!("nobody has logged in as {name} for {days} days"),
+            };
+            let breach = Breach::new(norm::ACCOUNT_STALE, norm::account(name), text).word("account", name);
+            looked.breach(
+                breach
+                    .integer("uid", account.uid)
+                    .integer("idle_days", days)
+                    .integer("limit_days", limit)
+                    .with("ever_logged_in", sopwith_domain::value::Value::Boolean(login != NEVER)),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::host::fixture::{Fixture, TODAY, fields};
+    use super::*;
+
+    const ROOT: &str = "root:x:0:0:root:/root:/bin/bash\n";
+    const HASH: &str = "$y$j9T$abc";
+
+    fn told(passwd: &str, shadow: &str) -> String {
+        let fixture = Fixture::new("");
+        fixture
+            .file("/etc/passwd", format!("{ROOT}{passwd}"))
+            .file("/etc/shadow", format!("root:*:20000::::::\n{shadow}"));
+        fixture.told(look)
+    }
+
+    #[test]
+    fn who_is_who() {
+        for (passwd, shadow, says) in [
+            ("", "", ""),
+            ("toor:x:0:0::/root:/bin/sh", "", "account-uid-zero account:toor"),
+            ("a::1000:1000::/home/a:/bin/sh", "", "account-no-password account:a"),
+            ("a:$6$x:1000:1000::/home/a:/bin/sh", "", "account-unshadowed account:a"),
+            ("a:x:1000:1000::/home/a:/bin/sh", "a::20000:0:99999:7:::", "account-no-password account:a"),
+            // Locked, whatever comes after.
+            ("a:x:1000:1000::/home/a:/bin/sh", "a:!:20000:0:99999:7:::", ""),
+            (
+                "a:x:1000:1000::/home/a:/bin/sh\nb:x:1000:1000::/home/b:/bin/sh",
+                "",
+                "account-duplicate account:b",
+            ),
+            ("a:x:1000:1::/a:/bin/sh\na:x:1001:1::/a:/bin/sh", "", "account-duplicate account:a"),
+            ("not a line\n::::::::", "", ""),
+        ] {
+            assert_eq!(told(passwd, shadow), says, "{passwd} {shadow}");
+        }
+    }
+
+    #[test]
+    fn who_works_must_not_have_run_out() {
+        let past = TODAY - 1;
+        for (shadow, cron, reason) in [
+            (format!("a:{HASH}:{past}:0:99999:7:::"), true, None),
+            (format!("a:{HASH}:{past}:0:99999:7::{past}:"), true, Some("account-expired")),
+            // Who works for nobody may have run out: that is how an account is closed.
+            (format!("a:{HASH}:{past}:0:99999:7::{past}:"), false, None),
+            (format!("a:{HASH}:{}:0:30:7:::", TODAY - 31), true, Some("password-expired")),
+            (format!("a:{HASH}:{}:0:30:7:::", TODAY - 30), true, None),
+            // Cron refuses it even where no password opens it.
+            (format!("a:!:{}:0:30:7:::", TODAY - 31), true, Some("password-expired")),
+            (format!("a:{HASH}:0:0:99999:7:::"), true, Some("password-must-change")),
+            (format!("a:{HASH}:{past}:0:99999:7::{}:", TODAY + 1), true, None),
+        ] {
+            let fixture = Fixture::new("");
+            fixture
+                .file("/etc/passwd", format!("{ROOT}a:x:900:900::/srv/a:/bin/sh\n"))
+                .file("/etc/shadow", &shadow);
+            if cron {
+                fixture.file("/etc/cron.d/job", "SHELL=/bin/sh\n# x\n*/5 * * * * a /usr/bin/true\n");
+            }
+            let says = reason.map_or(String::new(), |_| "account-expired account:a".into());
+            assert_eq!(fixture.told(look), says, "{shadow} {cron}");
+            if let Some(reason) = reason {
+                let told = fields(&fixture.looked(look));
+                assert!(
+                    told.starts_with(&format!("account=a reason={reason} job=/etc/cron.d/job")),
+                    "{told}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn whose_jobs_they_are() {
+        for (line, user) in [
+            ("*/5 * * * * alice /bin/true", Some("alice")),
+            ("@daily bob /bin/true", Some("bob")),
+            ("17 *\t* * *\troot\tcd / && run-parts", Some("root")),
+            ("MAILTO=root", None),
+            ("# 1 2 3 4 5 x", None),
+            ("", None),
+        ] {
+            assert_eq!(crontab_user(line), user, "{line}");
+        }
+    }
+
+    #[test]
+    fn whom_nobody_has_seen() {
+        let fixture = |shadow: &str, shell: &str, uid: u32| {
+            let fixture = Fixture::new("");
+            fixture
+                .file("/etc/passwd", format!("{ROOT}a:x:{uid}:1::/home/a:{shell}\n"))
+                .file("/etc/shadow", shadow);
+            fixture
+        };
+        let old = TODAY - 200;
+        let stale = "account-stale account:a";
+        for (shadow, shell, uid, says) in [
+            (format!("a:{HASH}:{old}:0:99999:7:::"), "/bin/bash", 1000, stale),
+            (format!("a:{HASH}:{}:0:99999:7:::", TODAY - 90), "/bin/bash", 1000, ""),
+            (format!("a:{HASH}:{}:0:99999:7:::", TODAY - 91), "/bin/bash", 1000, stale),
+            // Closed, in the ways in which accounts are closed.
+            (format!("a:!{HASH}:{old}:0:99999:7:::"), "/bin/bash", 1000, ""),
+            (format!("a:{HASH}:{old}:0:99999:7::1:"), "/bin/bash", 1000, ""),
+            (format!("a:{HASH}:{old}:0:99999:7:::"), "/usr/sbin/nologin", 1000, ""),
+            // No person.
+            (format!("a:{HASH}:{old}:0:99999:7:::"), "/bin/bash", 999, ""),
+            (format!("a:{HASH}:{old}:0:99999:7:::"), "/bin/bash", 65_534, ""),
+        ] {
+            assert_eq!(fixture(&shadow, shell, uid).told(look), says, "{shadow} {shell} {uid}");
+        }
+        let mut declared = fixture(&format!("a:{HASH}:{old}:0:99999:7:::"), "/bin/bash", 1000);
+        let say = |text: &str| sopwith_domain::yaml::from_str(text).expect("it parses");
+        declared.declared = say("- {kind: account, name: a, human: false}");
+        assert_eq!(declared.told(look), "", "a service, as is declared");
+        let mut person = fixture(&format!("a:{HASH}:{old}:0:99999:7:::"), "/bin/bash", 500);
+        person.declared = say("- {kind: account, name: a, human: true}");
+        assert_eq!(person.told(look), stale);
+        let keys = fixture(&format!("a:!:{old}:0:99999:7:::"), "/bin/bash", 1000);
+        keys.file("/home/a/.ssh/authorized_keys", "ssh-ed25519 AAAA a\n");
+        assert_eq!(keys.told(look), stale, "a key opens it");
+    }
+
+    #[test]
+    fn terms_looser_than_the_policy() {
+        let mut fixture = Fixture::new(", login_defs: {PASS_MAX_DAYS: '<=90'}");
+        fixture.declared.clear();
+        let shadow =
+            format!("a:{HASH}:{TODAY}:0:99999:7:::\nb:{HASH}:{TODAY}:0:90:7:::\nc:!:{TODAY}:0:99999:7:::\n");
+        let passwd =
+            format!("{ROOT}a:x:1000:1::/a:/bin/sh\nb:x:1001:1::/b:/bin/sh\nc:x:1002:1::/c:/bin/sh\n");
+        fixture.file("/etc/passwd", passwd).file("/etc/shadow", shadow);
+        assert_eq!(fixture.told(look), "account-password-age account:a");
+    }
+}
