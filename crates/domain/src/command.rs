@@ -163,7 +163,7 @@ pub enum Refusal {
     UnknownIncident(IncidentId),
     #[error("{incident} has no plan that waits for a decision; it is {phase}")]
     NothingToDecide { incident: IncidentId, phase: &'static str },
-    #[error("the plan changed: you decided on {}, the current plan is {}", .decided.short(), .current.short())]
+    #[error("the plan changed: you decided on {}, the current plan is {}", .decided.apart_from(.current), .current.apart_from(.decided))]
     PlanChanged { decided: Digest, current: Digest },
     #[error("{0} has already decided on this plan")]
     AlreadyDecided(AccountName),

@@ -141,6 +141,11 @@ impl Digest {
         Self(hash.finalize().into())
     }
 
+    /// Returns the first 12 digits, or all where these do not tell it from the other.
+    pub fn apart_from(&self, other: &Self) -> String {
+        if self.0[..6] == other.0[..6] { self.to_string() } else { self.short() }
+    }
+
     /// Returns the first 12 digits, for people.
     pub fn short(&self) -> String {
         hex::encode(&self.0[..6])

@@ -17,8 +17,15 @@ pub const SCHEDULE_BYTES_MAX: usize = 128;
 checked_text!(
     /// A day by the host's own calendar, as in `2026-01-31`.
     Day, "day", "a day of the calendar, as in 2026-01-31",
-    |t| t.len() == 10 && t.is_ascii() && NaiveDate::parse_from_str(t, "%Y-%m-%d").is_ok()
+    |t| written(t) && NaiveDate::parse_from_str(t, "%Y-%m-%d").is_ok()
 );
+
+/// Says whether a text has the form of a day, which is narrower than what the library reads: four digits, two and two.
+fn written(text: &str) -> bool {
+    let fits =
+        |(at, byte): (usize, u8)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() };
+    text.len() == 10 && text.bytes().enumerate().all(fits)
+}
 
 /// How a check stands, in the words and the order of the plugin contract.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]

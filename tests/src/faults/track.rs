@@ -62,6 +62,11 @@ impl<'a> Track<'a> {
         self.facts.steps_before_approval = u32::try_from(early).unwrap_or(u32::MAX);
     }
 
+    /// Says whether it is known which playbook the fault was matched to, or that it was matched to none.
+    pub fn matched(&self) -> bool {
+        self.main().is_some_and(|main| main.playbook.is_some() || main.phase == Phase::NeedsPerson)
+    }
+
     /// Returns the incident that stands for the fault: one whose playbook answers the entry, else one that
     /// chose any, else the first.
     pub fn main(&self) -> Option<&Seen> {

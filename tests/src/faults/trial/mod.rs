@@ -173,7 +173,12 @@ impl<'a> Trial<'a> {
     /// Watches and answers until the entry's time is over or its outcome stands.
     fn watch(&mut self) -> Result<(), ProductError> {
         let started = Instant::now();
-        let budget = Duration::from_secs(u64::from(self.entry.budget.watch_s()));
+        // Where only detection counts nothing that comes after its time matters.
+        let budget = match self.setup.detect_only {
+            true => self.entry.budget.detect_s,
+            false => self.entry.budget.watch_s(),
+        };
+        let budget = Duration::from_secs(u64::from(budget));
         let mut harm_at = Instant::now();
         loop {
             self.look()?;
@@ -197,7 +202,7 @@ impl<'a> Trial<'a> {
     /// the whole window is watched.
     fn is_decided(&self) -> bool {
         if self.setup.detect_only {
-            return self.tracks.iter().all(|track| track.main().is_some_and(|main| main.playbook.is_some()));
+            return self.tracks.iter().all(Track::matched);
         }
         let holds_back = matches!(self.entry.expected, Expected::Escalate | Expected::Refrain);
         let waits_it_out = holds_back && self.scenario != Scenario::FixFails;
