@@ -15,7 +15,7 @@ mount /srv/extra && mount /srv/small && touch /srv/extra/marker
 ip link add demo0 type veth peer name demo1
 ip addr add 10.77.0.1/24 dev demo0 && ip link set demo0 up && ip link set demo1 up
 chmod 644 /etc/probe/web.conf
-systemctl reload sopwith-agent
+systemctl restart sopwith-runner && systemctl reload sopwith-agent
 ";
 
 const BREAK: &str = r#"

@@ -13,6 +13,7 @@ pub mod identity;
 mod join;
 pub mod keeper;
 pub mod metrics;
+mod mounts;
 pub mod node;
 mod notices;
 mod notify;

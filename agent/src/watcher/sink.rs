@@ -1,9 +1,11 @@
 //! The way from a source to the keeper. What a source says with a cursor is durable together with it when the call
 //! returns; a source that is ahead of the disk waits.
 
-use super::report::{Report, SourceState};
+use super::mounts::Mounts;
+use super::report::{Fault, Report, SourceState};
 use super::spool::Spool;
 use sopwith_domain::signal::Subject;
+use sopwith_domain::value::AbsPath;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +49,19 @@ impl Afresh {
     }
 }
 
+/// Adds the mounts on which the files lie that a fault depends on.
+fn add_mounts(fault: &mut Fault, mounts: &Mounts) {
+    let paths: Vec<AbsPath> = fault
+        .depends_on
+        .iter()
+        .filter_map(|on| match on {
+            Subject::Path(path) => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
+    paths.iter().filter_map(|path| mounts.of(path)).for_each(|mount| fault.depends_on(Subject::Mount(mount)));
+}
+
 /// What a source tells at once.
 #[derive(Debug)]
 pub struct Message {
@@ -77,6 +92,8 @@ pub struct Sink {
     to: mpsc::Sender<Message>,
     spool: SharedSpool,
     turns: Turns,
+    /// Where mounts are looked up.
+    mounts: Mounts,
     /// What each subject cannot be well without.
     dependencies: Arc<BTreeMap<Subject, Vec<Subject>>>,
 }
@@ -86,7 +103,14 @@ type Turns = Arc<Mutex<BTreeMap<&'static str, Arc<tokio::sync::Mutex<()>>>>>;
 
 impl Sink {
     pub fn new(source: &'static str, to: mpsc::Sender<Message>, spool: SharedSpool) -> Self {
-        Self { source, to, spool, turns: Turns::default(), dependencies: Arc::default() }
+        Self {
+            source,
+            to,
+            spool,
+            turns: Turns::default(),
+            mounts: Mounts::default(),
+            dependencies: Arc::default(),
+        }
     }
 
     /// Returns the same way for another source.
@@ -113,6 +137,7 @@ impl Sink {
             if let Report::Holds { fault, .. } | Report::Happened { fault, .. } = report {
                 let known = self.dependencies.get(&fault.subject).map_or(&[][..], Vec::as_slice);
                 known.iter().for_each(|on| fault.depends_on(on.clone()));
+                add_mounts(fault, &self.mounts);
             }
         }
     }

@@ -178,13 +178,9 @@ impl Signal {
         Digest::of_json("sopwith-fingerprint-v1", &(&self.host, concern, &self.subject))
     }
 
-    /// Says whether this fault can follow from one of `root`: a file or folder depends on the mount it lies on.
+    /// Says whether this fault can follow from one of `root`. Which mount a file lies on only its host knows, and says.
     pub fn can_follow_from(&self, root: &Subject) -> bool {
-        let follows = |on: &Subject| match (root, on) {
-            (Subject::Mount(mount), Subject::Path(path) | Subject::Mount(path)) => mount.covers(path),
-            (root, on) => root == on,
-        };
-        *root != self.subject && self.depends_on.iter().any(follows)
+        *root != self.subject && self.depends_on.contains(root)
     }
 
     /// Says which bound the signal breaks, if any.

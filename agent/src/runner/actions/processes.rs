@@ -115,7 +115,8 @@ mod tests {
         let process = ProcessRef { pid: own.pid, start_ticks: own.start_ticks };
         assert!(lives(process));
         assert!(!lives(ProcessRef { start_ticks: own.start_ticks + 1, ..process }));
-        assert!(descendants(own.parent).contains(&own));
+        // Its state may be another by now.
+        assert!(descendants(own.parent).iter().any(|seen| seen.pid == own.pid));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use super::{Context, Source, Work};
 use crate::config::{Config, Mounts, Watch, listed};
+use crate::watcher::mounts::{Entry, Mounted, parse_fstab, parse_mounts, table};
 use crate::watcher::notices::Notices;
-use crate::watcher::report::Fault;
+use crate::watcher::report::{Fault, Tolerance};
 use crate::watcher::rounds::{self, Look, Seen};
 use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::tasks::Proc;
@@ -44,7 +45,7 @@ impl Source for Table {
                 seen_writable: BTreeSet::new(),
             };
             let mut notices = Notices::default();
-            notices.add_path(&watched.proc.path(watched.table()));
+            notices.add_path(&watched.proc.path(table(&watched.proc)));
             rounds::run(watched, notices, &sink, &self.afresh, &stop).await
         })
     }
@@ -60,34 +61,7 @@ struct Watched {
     seen_writable: BTreeSet<String>,
 }
 
-/// A mount as the kernel lists it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Mounted {
-    point: String,
-    kind: String,
-    device: String,
-    /// Read-only as a whole, or only at this place.
-    file_system_read_only: bool,
-    place_read_only: bool,
-}
-
-/// An entry of fstab that should be mounted.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Entry {
-    device: String,
-    point: String,
-    kind: String,
-    read_only: bool,
-    /// The host starts without it.
-    may_fail: bool,
-}
-
 impl Watched {
-    /// Returns the list of the first process's mounts, else of the agent's own.
-    fn table(&self) -> &'static str {
-        if self.proc.path("1/mountinfo").exists() { "1/mountinfo" } else { "self/mountinfo" }
-    }
-
     fn wanted(&self, point: &str) -> bool {
         self.config.watch.takes(point) && !listed(&self.config.ignore, point)
     }
@@ -102,7 +76,7 @@ impl Watched {
 impl Look for Watched {
     fn look(&mut self) -> Seen {
         let mut seen = Seen::default();
-        let text = match self.proc.read(self.table()) {
+        let text = match self.proc.read(table(&self.proc)) {
             Ok(text) => text,
             Err(e) => {
                 seen.blind.push(e);
@@ -112,9 +86,9 @@ impl Look for Watched {
         let fstab = std::fs::read_to_string(&self.fstab).unwrap_or_default();
         let entries: BTreeMap<String, Entry> = parse_fstab(&fstab).map(|e| (e.point.clone(), e)).collect();
         let mounted = parse_mounts(&text);
-        let tolerance = self.config.tolerance.0;
+        let tolerance = Tolerance::For(self.config.tolerance.0);
         for entry in entries.values().filter(|e| !mounted.contains_key(&e.point) && self.wanted(&e.point)) {
-            seen.holds.extend(missing(entry).map(|f| (f, crate::watcher::report::Tolerance::For(tolerance))));
+            seen.holds.extend(missing(entry).map(|fault| (fault, tolerance)));
         }
         for mount in mounted.values() {
             let entry = entries.get(&mount.point);
@@ -125,7 +99,7 @@ impl Look for Watched {
                 }
                 Judged::ReadOnly if self.wanted(&mount.point) => {
                     let fault = read_only(mount, self.errors_of(&mount.device));
-                    seen.holds.extend(fault.map(|f| (f, crate::watcher::report::Tolerance::For(tolerance))));
+                    seen.holds.extend(fault.map(|fault| (fault, tolerance)));
                 }
                 _ => {}
             }
@@ -205,67 +179,6 @@ pub fn mount_unit(point: &str) -> Option<UnitName> {
     }
     // That of the root begins with a hyphen, which would be taken for an option.
     UnitName::new(format!("{name}.mount")).ok()
-}
-
-/// Undoes the kernel's and fstab's writing of spaces and the like as `\040`.
-fn unescaped(text: &str) -> String {
-    let mut out = Vec::new();
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        let octal = bytes.get(at + 1..at + 4).filter(|d| d.iter().all(|d| (b'0'..=b'7').contains(d)));
-        match (bytes[at], octal) {
-            (b'\\', Some(digits)) => {
-                out.push(digits.iter().fold(0_u8, |value, d| value.wrapping_mul(8).wrapping_add(d - b'0')));
-                at += 4;
-            }
-            (byte, _) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn parse_mounts(text: &str) -> BTreeMap<String, Mounted> {
-    let one = |line: &str| {
-        let (place, file_system) = line.split_once(" - ")?;
-        let mut place = place.split(' ').skip(4);
-        let (point, options) = (place.next()?, place.next()?);
-        let mut file_system = file_system.split(' ');
-        let (kind, device, super_options) = (file_system.next()?, file_system.next()?, file_system.next()?);
-        let read_only = |options: &str| options.split(',').any(|option| option == "ro");
-        Some(Mounted {
-            point: unescaped(point),
-            kind: kind.into(),
-            device: unescaped(device),
-            file_system_read_only: read_only(super_options),
-            place_read_only: read_only(options),
-        })
-    };
-    // A later mount hides an earlier one at the same place.
-    text.lines().filter_map(one).map(|mount| (mount.point.clone(), mount)).collect()
-}
-
-fn parse_fstab(text: &str) -> impl Iterator<Item = Entry> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| {
-        let mut fields = line.split_whitespace();
-        let (device, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        let options = fields.next().unwrap_or("defaults");
-        let has = |wanted: &str| options.split(',').any(|option| option == wanted);
-        let elsewhere = kind == "swap" || !point.starts_with('/');
-        // Mounted when somebody asks for it.
-        let on_demand = has("noauto") || has("x-systemd.automount") || has("user") || has("users");
-        (!elsewhere && !on_demand).then(|| Entry {
-            device: unescaped(device),
-            point: unescaped(if point == "/" { point } else { point.trim_end_matches('/') }),
-            kind: kind.into(),
-            read_only: has("ro"),
-            may_fail: has("nofail"),
-        })
-    })
 }
 
 #[cfg(test)]

@@ -119,7 +119,8 @@ impl Watched {
         };
         let size = u64::from(high.saturating_sub(low)) + 1;
         let expected = (*self.config.ports_range[0], *self.config.ports_range[1]);
-        if size < u64::from(expected.1.saturating_sub(expected.0)) + 1 {
+        // Somewhat less is somebody's choice; much less is a mistake or an attack.
+        if size * 2 < u64::from(expected.1.saturating_sub(expected.0)) + 1 {
             seen.hold(narrowed((low, high), expected), FOR);
         }
         let limit = *self.config.ports_percent;

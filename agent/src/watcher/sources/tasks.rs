@@ -50,8 +50,8 @@ impl Source for Crowd {
 struct Watched {
     config: Tasks,
     proc: Proc,
-    /// Since when a process waits in the kernel, at every look without a break.
-    stuck_ms: BTreeMap<(u32, u64), u64>,
+    /// Since when a process waits in the kernel without having run in between, and how often it had run by then.
+    stuck_ms: BTreeMap<(u32, u64), (u64, u64)>,
     /// Who was near the limit when open files were counted last.
     near: Vec<(Stat, u64, u64)>,
     looks: u32,
@@ -118,8 +118,11 @@ impl Watched {
         let mut faults = Vec::new();
         for stat in waiting {
             let key = (stat.pid, stat.start_ticks);
-            let since_ms = before.get(&key).copied().unwrap_or(now_ms);
-            self.stuck_ms.insert(key, since_ms);
+            // One that works with a slow disk is found waiting at every look too, but it runs in between.
+            let ran = times_run(&self.proc.read(&format!("{}/status", stat.pid)).unwrap_or_default());
+            let known = before.get(&key).filter(|(_, before)| *before == ran);
+            let since_ms = known.map_or(now_ms, |(since_ms, _)| *since_ms);
+            self.stuck_ms.insert(key, (since_ms, ran));
             if now_ms.saturating_sub(since_ms) >= self.config.stuck.ms() {
                 faults.extend(self.stuck_fault(stat));
             }
@@ -173,6 +176,12 @@ fn open_files(proc: &Proc, pid: u32) -> Option<u64> {
         0 => Some(std::fs::read_dir(folder).ok()?.count() as u64),
         open => Some(open),
     }
+}
+
+/// Returns how often a process had the processor.
+fn times_run(status: &str) -> u64 {
+    let counts = status.lines().filter_map(|line| line.split_once("_ctxt_switches:"));
+    counts.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
 }
 
 fn limit_of_files(limits: &str) -> Option<u64> {
@@ -264,9 +273,13 @@ mod tests {
         assert_eq!(told(&first), ["process.zombies unit:a.service 52", "process.zombies process:worker 50"]);
         assert_eq!(told(&watched.take(&all, 120_999)).len(), 2, "not so long yet");
         assert_eq!(told(&watched.take(&all, 121_000))[2], "process.stuck unit:b.service ");
+        let status = "Name: x\nvoluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n";
+        fs::write(root.join("300/status"), status).expect("written");
+        assert_eq!(watched.take(&all, 121_500).len(), 2, "it ran in between");
+        assert_eq!(watched.take(&all, 241_500).len(), 3);
         process(root, 300, 'S', 1, "b.service", 0, 1024);
         let all = stats(&watched);
-        assert_eq!(watched.take(&all, 122_000).len(), 2);
+        assert_eq!(watched.take(&all, 242_000).len(), 2);
         process(root, 300, 'D', 1, "b.service", 0, 1024);
         let all = stats(&watched);
         assert_eq!(watched.take(&all, 999_000).len(), 2, "it begins anew");

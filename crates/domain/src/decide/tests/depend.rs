@@ -14,9 +14,9 @@ impl Told {
     fn unit(&mut self, unit: &str, condition: Condition, on: &[&str]) -> String {
         self.signal_on("rule", "down", format!("unit:{unit}.service").parse().unwrap(), condition, on)
     }
-    /// The service writes below the mount, and needs another.
+    /// The service writes to the mount, and needs another.
     fn service(&mut self, condition: Condition) -> String {
-        self.unit("a", condition, &["path:/srv/a/beat", "unit:b.service"])
+        self.unit("a", condition, &["mount:/srv", "unit:b.service"])
     }
     /// That other one hangs; the policy approves its SOP.
     fn root(&mut self, condition: Condition) -> String {
@@ -27,7 +27,7 @@ impl Told {
         self.unit("a", condition, &["unit:b.service"])
     }
     fn needed(&mut self, condition: Condition) -> String {
-        self.unit("b", condition, &["mount:/srv/b"])
+        self.unit("b", condition, &["mount:/srv"])
     }
     /// Says under what each incident is folded.
     fn folds(&self) -> String {
@@ -48,7 +48,7 @@ fn what_follows_is_folded_and_rises_by_itself() {
     table(&[
         ("nothing else is wrong", |t| t.service(DOWN), &proposed),
         ("the mount is full", |t| { t.mount(DOWN); t.service(DOWN) }, FOLDED),
-        ("another mount is", |t| { t.mount(DOWN); t.unit("a", DOWN, &["path:/srv2/beat"]) }, &proposed),
+        ("another mount is", |t| { t.mount(DOWN); t.unit("a", DOWN, &["mount:/srv2"]) }, &proposed),
         ("said again: no news", |t| { t.mount(DOWN); t.service(DOWN); t.service(DOWN) }, "item_taken signal_folded"),
         ("the root is over for a moment only", |t| {
             t.mount(DOWN); t.service(DOWN); t.mount(GONE); t.later(SETTLE_MS - 1).service(DOWN)
