@@ -71,8 +71,10 @@ fn what_the_kernel_knows_becomes_incidents_about_the_right_thing() {
     rig.sh(PREPARE);
     let settled = || {
         let metrics = rig.host.sh("curl -sf http://127.0.0.1:9631/metrics").map(|done| done.stdout);
-        let well =
-            ["mounts", "links", "ports", "tasks", "tables", "deleted", "cores", "baseline", "oom", "clock"];
+        let well = [
+            "mounts", "links", "ports", "tasks", "tables", "deleted", "cores", "baseline", "oom", "clock",
+            "pressure",
+        ];
         metrics.is_ok_and(|text| {
             well.iter().all(|s| text.contains(&format!("sopwith_agent_source_up{{source=\"{s}\"}} 1")))
         })

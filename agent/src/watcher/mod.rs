@@ -23,6 +23,7 @@ mod renewal;
 pub mod report;
 mod rounds;
 mod server_clock;
+mod shared;
 pub mod sink;
 pub mod sources;
 pub mod spool;

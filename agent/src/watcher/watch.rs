@@ -10,16 +10,14 @@ use super::notify::{self, Notifier};
 use super::renewal::Renewal;
 use super::report::SourceState;
 use super::server_clock::ServerClock;
+use super::shared::Shared;
 use super::sink::{Afresh, MESSAGES_MAX, SharedSpool, Sink};
 use super::sources::{self, Context};
 use super::spool::{Limits, Spool, SpoolError};
-use super::status::StatusDocument;
 use super::uplink::runner_link::RunnerLink;
-use super::uplink::{Uplink, UplinkState, follow_runner};
+use super::uplink::{Uplink, follow_runner};
 use crate::config::Config;
-use sopwith_domain::ids::Epoch;
 use sopwith_domain::value::Url;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
@@ -139,19 +137,6 @@ struct Watcher {
     renewal: Renewal,
     /// How the server is reached for a new certificate.
     speaks: Option<(reqwest::Client, Url)>,
-}
-
-/// What the pages read.
-struct Shared {
-    host: String,
-    metrics: Metrics,
-    spool: SharedSpool,
-    states: SourceStates,
-    active: ActiveRuns,
-    facts: Arc<Mutex<BTreeMap<String, String>>>,
-    uplink: Arc<Mutex<UplinkState>>,
-    server: Mutex<Option<String>>,
-    runner: RunnerLink,
 }
 
 impl Watcher {
@@ -427,38 +412,3 @@ trait Unit: Future + Sized {
     }
 }
 impl<F: Future> Unit for F {}
-
-impl Pages for Shared {
-    fn metrics(&self, page: Vec<u8>) -> http::Page<'_> {
-        Box::pin(self.metrics.page(page))
-    }
-
-    fn healthz(&self) -> (bool, String) {
-        let broken = self.states.all().into_iter().filter(|(_, s)| matches!(s, SourceState::Broken(_)));
-        let lines: Vec<_> = broken.map(|(name, state)| format!("{name} {}\n", state.text())).collect();
-        if lines.is_empty() { (true, "ok\n".into()) } else { (false, lines.concat()) }
-    }
-
-    fn status(&self) -> String {
-        let (depth, Epoch(epoch)) = {
-            let spool = self.spool.lock();
-            (spool.depth(), spool.epoch())
-        };
-        let mut document = StatusDocument {
-            version: env!("CARGO_PKG_VERSION").into(),
-            host: self.host.clone(),
-            epoch,
-            server: self.server.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            spool_items: depth.items,
-            spool_bytes: depth.bytes,
-            spool_dropped: depth.dropped,
-            conditions: self.metrics.conditions.get(),
-            node_metrics: self.metrics.node.told(),
-            sources: self.states.all().into_iter().map(|(n, s)| (n.to_owned(), s.text())).collect(),
-            ..StatusDocument::default()
-        };
-        document.uplink(self.uplink.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        document.runner(&self.runner.state.borrow());
-        serde_json::to_string(&document).expect("a status has string keys and no floats")
-    }
-}

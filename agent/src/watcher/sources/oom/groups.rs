@@ -177,3 +177,25 @@ impl Waking for Notified {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_changed_count_wakes_and_says_whose() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let group = folder.path().join("system.slice/a.service");
+        std::fs::create_dir_all(&group).expect("made");
+        std::fs::write(folder.path().join("cgroup.controllers"), "memory").expect("written");
+        std::fs::write(group.join("memory.events"), "oom_kill 0\n").expect("written");
+        let tree = Tree::find(folder.path());
+        let touched = Touched::default();
+        let mut notified = Notified::start(&tree, touched.clone());
+        assert!(notified.notices.is_some(), "the kernel gives notices");
+        std::fs::write(group.join("memory.events"), "oom_kill 1\n").expect("written");
+        notified.woken().await;
+        assert_eq!(touched.take(), [PathBuf::from("system.slice/a.service")]);
+        assert_eq!(tree.counts()[Path::new("system.slice/a.service")], 1);
+    }
+}
