@@ -58,7 +58,7 @@ pub struct Asleep;
 
 impl Waking for Asleep {
     async fn woken(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -209,7 +209,7 @@ mod tests {
             |name: &str| fault.fields.iter().find(|(n, _)| n.as_str() == name).map(|(_, v)| v.to_string());
         assert_eq!(field("held_path"), Some(path.display().to_string()));
         assert!(field("held_process").expect("known").starts_with(&format!("{}@", std::process::id())));
-        assert_eq!(fault.depends_on, [fault.subject.clone()], "a full file system comes first");
+        assert_eq!(fault.depends_on, std::slice::from_ref(&fault.subject), "a full file system comes first");
         watched.size = |_| Some(100 << 20);
         assert!(held(&mut watched).is_none(), "it is only 3 %");
         watched.size = |_| Some(10 << 20);
