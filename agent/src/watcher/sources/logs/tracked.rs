@@ -196,6 +196,11 @@ impl Tracked {
                     self.ended |= self.at.copy;
                     break;
                 }
+                if !self.reader.is_packed() && !self.at.fits(self.reader.file()) {
+                    // It was emptied under the reading: what was read may be of before and of after.
+                    looked.more = true;
+                    break;
+                }
                 if self.script.is_none() {
                     self.script = Script::of(manner.encoding, &room[..kept + count]);
                 }
