@@ -35,6 +35,8 @@ enum Role {
     PrintDefaultConfig,
     /// Run one configured check once, and speak the contract of Nagios' plugins.
     Check(watcher::CheckArguments),
+    /// Say what the rules of a log find in files.
+    TryLog(watcher::Trial),
     /// Let no further step start on this host.
     Stop {
         /// Why; it is shown to everyone who asks.
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Role::CheckConfig => config::check(config),
         Role::PrintDefaultConfig => config::print_default(),
         Role::Check(check) => watcher::check(config, &check),
+        Role::TryLog(trial) => watcher::try_log(config, &trial),
         Role::Stop { reason } => watcher::stop(config, &reason),
         Role::Resume => watcher::resume(config),
         Role::Status => watcher::status(config),

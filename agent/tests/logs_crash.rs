@@ -43,7 +43,9 @@ impl Place {
         }
         let mut rules = String::new();
         for n in 0..RULES {
-            rules.push_str(&format!("  - {{name: n{n:02}, pattern: '{n:02} of the flood$', cpu_percent: 100}}\n"));
+            rules.push_str(&format!(
+                "  - {{name: n{n:02}, pattern: '{n:02} of the flood$', cpu_percent: 100}}\n"
+            ));
         }
         let at = place.folder.path().display();
         let config = format!(
@@ -90,11 +92,13 @@ impl Place {
 fn flood(logs: &Path, lines: u64, written: &AtomicU64) {
     let mut dice = Dice(lines);
     let live = logs.join("a.log");
-    let open = || BufWriter::new(fs::OpenOptions::new().append(true).create(true).open(&live).expect("opened"));
+    let open =
+        || BufWriter::new(fs::OpenOptions::new().append(true).create(true).open(&live).expect("opened"));
     let (mut file, mut rotated) = (open(), 0);
     let mut next_rotation = 3_000;
     for n in 0..lines {
-        writeln!(file, "2026-01-02T03:04:05 host app[7]: this is line {n:010} of the flood").expect("written");
+        writeln!(file, "2026-01-02T03:04:05 host app[7]: this is line {n:010} of the flood")
+            .expect("written");
         if n % 500 == 0 {
             file.flush().expect("written");
             written.store(n, Ordering::Relaxed);

@@ -2,6 +2,8 @@
 
     measure.py kill PIDFILE AFTER_S    SIGKILL to the process in the file; answered: it names another one that lives
     measure.py line LOG TEXT MARK AFTER_S    appends a dated line; answered: the file MARK is there
+    measure.py spooled LOG TEXT DB AFTER_S   the same; answered: the spool holds a signal with the line's last word
+    measure.py found LOG TEXT FILE AFTER_S   the same; answered: the last word is in what was added to FILE
 
 Waits AFTER_S first, so that rounds begin at any phase of whoever polls. Looks at least once a millisecond.
 """
@@ -9,6 +11,7 @@ Waits AFTER_S first, so that rounds begin at any phase of whoever polls. Looks a
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 
@@ -57,13 +60,32 @@ def kill(pidfile, after_s):
 
 
 def line(log, text, mark, after_s):
+    return append(log, text, after_s, lambda: os.path.exists(mark))
+
+
+def spooled(log, text, db, after_s):
+    spool = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+    last = spool.execute("SELECT coalesce(max(seq), 0) FROM item").fetchone()[0]
+    query = "SELECT count(*) FROM item WHERE seq > ? AND instr(body, ?)"
+    word = text.split()[-1]
+    return append(log, text, after_s, lambda: spool.execute(query, (last, word)).fetchone()[0] > 0)
+
+
+def found(log, text, path, after_s):
+    file = open(path)
+    file.seek(0, os.SEEK_END)
+    word = text.split()[-1]
+    return append(log, text, after_s, lambda: word in file.read())
+
+
+def append(log, text, after_s, answered):
     time.sleep(float(after_s))
     entry = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode()
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     began = time.time_ns()
     os.write(descriptor, entry)
-    return began, wait(lambda: os.path.exists(mark))
+    return began, wait(answered)
 
 
-began, done = {"kill": kill, "line": line}[sys.argv[1]](*sys.argv[2:])
+began, done = {"kill": kill, "line": line, "spooled": spooled, "found": found}[sys.argv[1]](*sys.argv[2:])
 json.dump({"began_ns": began, "done_ns": done}, sys.stdout)

@@ -18,6 +18,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nsenter", "util-linux"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("logrotate", "logrotate"),
     ("restic", "restic"),
     ("borg", "borgbackup"),
     ("pgbackrest", "pgbackrest"),

@@ -23,6 +23,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     processes(&config.processes, &mut found);
     checks(&config.checks, &mut found);
     super::logs::findings(&config.logs, &mut found);
+    super::logrotate::findings(&config.logrotate, &mut found);
     filesystems(&config.filesystems, &mut found);
     super::backups::findings(&config.backups, &mut found);
     super::metrics::findings(&config.metrics, &mut found);

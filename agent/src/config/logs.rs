@@ -257,6 +257,9 @@ pub(super) fn findings(logs: &[Log], found: &mut Vec<Finding>) {
         {
             found.push(log.name.finding("a record has either a start or a continuation"));
         }
+        if log.record.is_some() && log.paths.is_empty() {
+            found.push(log.name.finding("records are of files: an entry of the journal is one by itself"));
+        }
         for wanted in &log.shipped {
             if !shipped().contains_key(&**wanted) && shipped_rule(wanted).is_none() {
                 let groups = shipped().keys().map(Word::as_str).collect::<Vec<_>>().join(", ");

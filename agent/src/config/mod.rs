@@ -9,6 +9,7 @@ mod checks;
 mod cron;
 mod depends;
 mod kernel;
+mod logrotate;
 mod logs;
 mod metrics;
 mod norms;
@@ -24,7 +25,10 @@ pub use checks::{Check, EVERY_DEFAULT, Kind, Within};
 pub use cron::Cron;
 pub use depends::DependsOn;
 pub use kernel::*;
-pub use logs::*;
+pub use logrotate::Logrotate;
+pub use logs::{
+    Encoding, JournalFilter, Log, LogRule, Priority, Rate, Record, Unless, shipped as shipped_log_rules,
+};
 pub use metrics::{Forecast, Leaks, Level, MetricRule, Metrics, NodeCompat, Runaways, Textfile};
 pub use norms::{Norms, Wanted};
 pub use probes::*;

@@ -31,7 +31,7 @@ fn the_shipped_file_states_every_default() {
 #[test]
 fn the_examples_in_the_shipped_file_can_be_used() {
     let config = Config::parse(&examples()).expect("the examples parse");
-    assert_eq!((config.processes.len(), config.checks.len(), config.logs.len()), (2, 9, 1));
+    assert_eq!((config.processes.len(), config.checks.len(), config.logs.len()), (2, 9, 4));
     assert_eq!(config.backups.len(), 4);
     let between = |from: &str| {
         let lines = DEFAULT_TEXT.lines().skip_while(|l| l.trim_end() != from);

@@ -37,6 +37,7 @@ pub struct Config {
     /// Programs that exit with 0 while all is well.
     pub checks: Vec<Check>,
     pub logs: Vec<Log>,
+    pub logrotate: super::logrotate::Logrotate,
     pub filesystems: Filesystems,
     pub metrics: super::Metrics,
     pub backups: Vec<super::Backup>,
@@ -259,6 +260,7 @@ impl Default for Config {
             processes: Vec::new(),
             checks: Vec::new(),
             logs: Vec::new(),
+            logrotate: Default::default(),
             filesystems: Filesystems::default(),
             metrics: super::Metrics::default(),
             backups: Vec::new(),

@@ -38,6 +38,7 @@ mod watch;
 pub use join::{JoinArguments, join};
 pub use sources::{CheckArguments, check};
 pub use sources::{NormsArguments, norms_command};
+pub use sources::{Trial, try_log};
 pub use status::status;
 pub use stopping::{resume, stop};
 pub use up::{end_with_parent, up};

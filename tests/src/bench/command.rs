@@ -1,6 +1,7 @@
 //! The command line of the benchmarks.
 
 use super::BenchError;
+use super::agent::{self, AgentArguments};
 use super::lines::Lines;
 use super::report::{self, Row};
 use super::services::{self, Services};
@@ -30,6 +31,8 @@ pub struct Arguments {
 enum Work {
     /// From the fault to the verified fix: a killed service beside Monit, a log line beside fail2ban
     Loop(LoopArguments),
+    /// What the agent alone costs, beside the packages whose work it does
+    Agent(AgentArguments),
 }
 
 #[derive(Debug, Args)]
@@ -63,10 +66,12 @@ fn rounds(text: &str) -> Result<usize, String> {
 pub fn carry_out(arguments: &Arguments) -> Result<(), BenchError> {
     let binaries = arguments.binaries.as_deref();
     let binaries = binaries.ok_or("find the binaries: start it by `cargo xtask bench`, which builds them")?;
-    let Work::Loop(wanted) = &arguments.work;
-    let rows = measure_loop(wanted, binaries)?;
+    let (rows, json) = match &arguments.work {
+        Work::Loop(wanted) => (measure_loop(wanted, binaries)?, &wanted.json),
+        Work::Agent(wanted) => (agent::measure(wanted, binaries)?, &wanted.json),
+    };
     print!("\n{}", report::table(&rows));
-    if let Some(path) = &wanted.json {
+    if let Some(path) = json {
         let text = report::json(&rows).map_err(|e| e.to_string())?;
         std::fs::write(path, text).map_err(|e| format!("write {}: {e}", path.display()))?;
     }

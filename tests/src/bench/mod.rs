@@ -5,13 +5,16 @@
 //! [`site`] the host with everything on it. Each benchmark is a module of its own. Nothing here judges in a test:
 //! what a machine measures in one minute is no property of the code.
 
+mod agent;
 pub mod command;
 pub mod figures;
 mod lines;
+mod matching;
 mod peers;
 pub mod report;
 mod services;
 mod site;
+mod spooled;
 mod stages;
 
 /// Why a benchmark could not be carried out; the text completes "failed to …".

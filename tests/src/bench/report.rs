@@ -35,6 +35,15 @@ impl Row {
         }
     }
 
+    /// Compares two speeds of the same work, in megabytes per second of processor time.
+    pub fn speeds(work: &str, ours: &Figures, peer: &Figures, peer_name: &str, goal_ratio: f64) -> Row {
+        Row {
+            unit: "MB/s".into(),
+            higher_is_better: true,
+            ..Row::times(work, ours, peer, peer_name, goal_ratio)
+        }
+    }
+
     pub fn met(&self) -> bool {
         if self.higher_is_better { self.ratio >= self.goal_ratio } else { self.ratio <= self.goal_ratio }
     }
@@ -70,8 +79,13 @@ fn width(rows: &[Row], of: impl Fn(&Row) -> &str) -> usize {
 
 /// Prints measurements with their ranges; each has a name, and nothing where no round told it.
 pub fn ranges(title: &str, measured: &[(String, Option<Figures>)]) -> String {
+    ranges_in(title, "ms", measured)
+}
+
+/// The same in another unit.
+pub fn ranges_in(title: &str, unit: &str, measured: &[(String, Option<Figures>)]) -> String {
     let name = measured.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{title} (ms)\n");
+    let mut text = format!("{title} ({unit})\n");
     for (what, figures) in measured {
         let _ = match figures {
             None => writeln!(text, "  {what:<name$}  not measured"),

@@ -152,6 +152,7 @@ fn what_is_wrong_with_a_log_is_said() {
             "{name: a, kernel: true, rules: [{name: r, pattern: '(?P<k>x)', captures: {k: word}, unless: {pattern: y, within: 5s, by: k}}]}",
             "the pattern after unless has no group",
         ),
+        ("{name: a, kernel: true, record: {start: x}, use: [kernel]}", "records are of files"),
         ("{name: a, paths: [/x], encoding: ebcdic, use: [ssh]}", "is not one of auto, utf-8"),
         ("{name: a, kernel: true, rules: [{name: r, pattern: x, cpu_percent: 0}]}", "must be 1 to 100"),
     ] {

@@ -21,6 +21,7 @@ mod declarations;
 mod deleted;
 mod filesystems;
 mod links;
+mod logrotate;
 mod logs;
 mod metrics_rules;
 mod mounts;
@@ -37,6 +38,8 @@ mod units;
 pub use backups::BackupGauges;
 pub use checks::{CheckArguments, CheckMetrics, check};
 pub use norms::{NormGauges, NormsArguments, command as norms_command};
+
+pub use logs::{Trial, try_log};
 
 /// What a source is made with.
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ pub const SOURCES: &[(&str, Make)] = &[
     ("units", units::make),
     ("filesystems", filesystems::make),
     ("logs", logs::make),
+    ("logrotate", logrotate::make),
     ("processes", processes::make),
     ("checks", checks::make),
     ("backups", backups::make),

@@ -29,7 +29,9 @@ impl Budget {
         let passed_ms = now_ms.saturating_sub(self.filled_ms.unwrap_or(now_ms));
         self.filled_ms = Some(now_ms);
         let most_us = Self::most_us(self.percent);
-        self.left_us = most_us.min(self.left_us + passed_ms.min(STORED_MS) * self.percent * 10);
+        if self.percent > 0 {
+            self.left_us = most_us.min(self.left_us + passed_ms.min(STORED_MS) * self.percent * 10);
+        }
         if self.paused && self.left_us * 2 >= most_us {
             self.paused = false;
         }
@@ -40,6 +42,11 @@ impl Budget {
     pub(super) fn take(&mut self, used_us: u64) {
         self.left_us = self.left_us.saturating_sub(used_us);
         self.paused |= self.left_us == 0;
+    }
+
+    /// Gives more than can ever be used.
+    pub(super) fn unbound(&mut self) {
+        (self.percent, self.left_us) = (0, u64::MAX);
     }
 
     pub(super) fn paused(&self) -> bool {

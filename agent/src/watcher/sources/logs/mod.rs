@@ -18,9 +18,12 @@ mod search;
 mod silence;
 mod tailer;
 mod tracked;
+mod trial;
 mod waits;
 mod watched;
 mod words;
+
+pub use trial::{Trial, try_log};
 
 use super::{Context, Source, SourceFailed, Work};
 use crate::config::{Config, Log};

@@ -94,6 +94,11 @@ impl Rules {
         Ok(Self { rules, budgets, patterns, search, loose, candidates: Vec::new() })
     }
 
+    /// Lets the rules take as much processor time as they need.
+    pub(super) fn unbounded(&mut self) {
+        self.budgets.iter_mut().for_each(Budget::unbound);
+    }
+
     pub(super) fn rule(&self, index: usize) -> &LogRule {
         &self.rules[index]
     }
