@@ -63,8 +63,6 @@ struct Checks {
 impl Source for Checks {
     fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
         Box::pin(async move {
-            // The one before may still be saving its book.
-            let _turn = sink.turn().await;
             self.metrics.checks.begin();
             let (to, outcomes) = mpsc::channel(OUTCOMES_MAX);
             let permits = Permits::new(PROGRAMS_MAX, PROBES_MAX);
