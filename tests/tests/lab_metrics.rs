@@ -55,8 +55,11 @@ const ACCEPTED: &[(&str, May, &str)] = &[
     ("node_network_transmit_*", AddSeries, "Debian's package leaves the device lo out; upstream does not"),
     ("node_filesystem_*", AddSeries, "Debian's package leaves /run, /mnt and /media out; upstream does not"),
     ("node_filesystem_*", LackSeries, "of several mounts at one place only the visible one is told"),
-    ("node_tcp_connection_states", AddSeries, "states without a connection are told as 0"),
-    ("node_tcp_connection_states", LackSeries, "bytes in queues are no state"),
+    (
+        "node_tcp_connection_states",
+        Lack,
+        "off by default there; the kernel goes through its whole table for it",
+    ),
     ("node_processes_state", AddSeries, "looked at every few seconds, not for each page"),
     ("node_processes_state", LackSeries, "looked at every few seconds, not for each page"),
     ("node_processes_*", Differ, "looked at every few seconds, not for each page"),

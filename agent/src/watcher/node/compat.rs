@@ -3,13 +3,13 @@
 
 use super::files::Files;
 use crate::config::NodeCompat;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// The port of node_exporter, as `/proc/net/tcp` writes it, and its number.
-const PORT: &str = "238C";
-const PORT_NUMBER: u16 = 9100;
-/// State of a socket that listens.
-const LISTENS: &str = "0A";
+/// The port of node_exporter.
+const PORT: u16 = 9100;
+/// Longest wait for this machine's own answer.
+const ANSWER_MAX: Duration = Duration::from_millis(200);
 /// Names under which packages run it.
 const UNITS: [&str; 3] =
     ["prometheus-node-exporter.service", "node_exporter.service", "node-exporter.service"];
@@ -56,7 +56,7 @@ impl Finder {
         let found = match self.wanted {
             NodeCompat::On => Compat::On,
             NodeCompat::Off => Compat::Off("node_compat is off".into()),
-            NodeCompat::Auto => match other(files, self.own_port) {
+            NodeCompat::Auto => match other(files, PORT, self.own_port) {
                 Some(other) => Compat::Off(format!("node_* metrics are left to {other}")),
                 None => Compat::On,
             },
@@ -67,7 +67,7 @@ impl Finder {
 }
 
 /// Names the node_exporter that runs on this host, if one does.
-fn other(files: &mut Files, own_port: u16) -> Option<String> {
+fn other(files: &mut Files, port: u16, own_port: u16) -> Option<String> {
     for unit in UNITS {
         let mut runs = |group: &&str| {
             let processes = files.read(&format!("{group}/{unit}/cgroup.procs")).unwrap_or_default();
@@ -77,21 +77,11 @@ fn other(files: &mut Files, own_port: u16) -> Option<String> {
             return Some(format!("{unit}, which runs"));
         }
     }
-    if own_port == PORT_NUMBER {
-        return None;
-    }
-    let mut listens = |path: &str| {
-        let text = files.read(path).unwrap_or_default();
-        let sockets = text.lines().skip(1).filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            Some((words.nth(1)?, words.nth(1)?))
-        });
-        // Those that listen come first.
-        let mut listening = sockets.take_while(|(_, state)| *state == LISTENS);
-        listening.any(|(local, _)| local.ends_with(&format!(":{PORT}")))
-    };
-    let there = listens("proc/net/tcp") || listens("proc/net/tcp6");
-    there.then(|| format!("the exporter that listens on port {PORT_NUMBER}"))
+    // A connection costs less than the list of all sockets.
+    let answers = |address: IpAddr| TcpStream::connect_timeout(&(address, port).into(), ANSWER_MAX).is_ok();
+    let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let there = own_port != port && local.into_iter().any(answers);
+    there.then(|| format!("the exporter that listens on port {port}"))
 }
 
 #[cfg(test)]
@@ -100,39 +90,29 @@ mod tests {
 
     #[test]
     fn a_node_exporter_beside_us_is_seen() {
-        const HEAD: &str = "  sl  local_address rem_address   st\n";
-        const OTHERS: &str = "   0: 0100007F:0016 00000000:0000 0A\n";
-        const ITS: &str = "   1: 00000000:238C 00000000:0000 0A\n";
-        const TO_ONE: &str = "   2: 0100007F:238C 0100007F:9999 01\n";
         let folder = tempfile::tempdir().expect("a folder");
-        let write = |path: &str, text: &str| {
-            let path = folder.path().join(path);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-            std::fs::write(path, text).expect("written");
-        };
+        let unit = folder.path().join("sys/fs/cgroup/system.slice/prometheus-node-exporter.service");
+        std::fs::create_dir_all(&unit).expect("made");
         let mut files = Files::below(folder.path().to_str().expect("a path")).expect("opened");
-        let unit = "sys/fs/cgroup/system.slice/prometheus-node-exporter.service/cgroup.procs";
-        for (tcp, tcp6, procs, own_port, says) in [
-            (format!("{HEAD}{OTHERS}"), "", "", 9631, None),
-            (format!("{HEAD}{OTHERS}{ITS}"), "", "", 9631, Some("port 9100")),
-            (format!("{HEAD}{OTHERS}{ITS}"), "", "", 9100, None),
-            (format!("{HEAD}{OTHERS}{TO_ONE}"), "", "", 9631, None),
-            (HEAD.to_owned(), "\n   0: 0:238C 0:0 0A\n", "", 9631, Some("port 9100")),
-            (HEAD.to_owned(), "", "17\n", 9100, Some("prometheus-node-exporter.service")),
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let taken = listener.local_addr().expect("an address").port();
+        for (port, procs, own_port, says) in [
+            (taken, "", 9631, Some("listens on port")),
+            (taken, "", taken, None),
+            // Nobody can listen on port 0.
+            (0, "", 9631, None),
+            (0, "17\n", 9631, Some("prometheus-node-exporter.service, which runs")),
+            (taken, "17\n", taken, Some("prometheus-node-exporter.service, which runs")),
         ] {
-            write("proc/net/tcp", &tcp);
-            write("proc/net/tcp6", tcp6);
-            write(unit, procs);
-            let found = other(&mut files, own_port);
-            assert_eq!(found.is_some(), says.is_some(), "{found:?} {tcp}");
+            std::fs::write(unit.join("cgroup.procs"), procs).expect("written");
+            let found = other(&mut files, port, own_port);
+            assert_eq!(found.is_some(), says.is_some(), "{found:?}");
             assert!(found.unwrap_or_default().contains(says.unwrap_or_default()));
-            for (wanted, told) in
-                [(NodeCompat::On, true), (NodeCompat::Off, false), (NodeCompat::Auto, says.is_none())]
-            {
-                let mut finder = Finder::default();
-                finder.set(wanted, own_port);
-                assert_eq!(finder.find(&mut files) == Compat::On, told, "{wanted:?}");
-            }
+        }
+        for (wanted, told) in [(NodeCompat::On, true), (NodeCompat::Off, false), (NodeCompat::Auto, false)] {
+            let mut finder = Finder::default();
+            finder.set(wanted, PORT);
+            assert_eq!(finder.find(&mut files) == Compat::On, told, "{wanted:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Network devices: what went through them, from `/proc/net/dev`, and how they are, from `/sys/class/net`.
 
-use super::files::{Files, numbers};
+use super::files::{Files, numbers, whole};
 use super::out::{Kind, Number, Out};
 use std::io;
 
@@ -74,7 +74,8 @@ pub fn traffic(files: &mut Files, out: &mut dyn Out) -> io::Result<()> {
         let help = "Packets for which there was no protocol.";
         out.family("node_network_receive_nohandler_total", Kind::Counter, help);
         for (device, _) in &devices {
-            if let Ok(value) = files.number(&format!("{CLASS}/{device}/statistics/rx_nohandler")) {
+            let value = files.value(at(&mut name, device, "statistics/rx_nohandler")).ok().and_then(whole);
+            if let Some(value) = value {
                 out.sample(&[("device", device)], value.into());
             }
         }
@@ -95,6 +96,8 @@ pub fn properties(files: &mut Files, out: &mut dyn Out) -> io::Result<()> {
     let devices: Vec<String> =
         names.into_iter().filter(|name| files.exists(&format!("{CLASS}/{name}/ifindex"))).collect();
     let (mut name, mut path) = (String::new(), String::new());
+    let of = |path: &str| path.strip_prefix(CLASS)?.strip_prefix('/')?.split('/').next().map(str::to_owned);
+    files.retain(|path| of(path).is_none_or(|device| devices.contains(&device)));
     for (what, file, kind) in PROPERTIES {
         named(&mut name, what, "");
         if !out.wants(&name) {
@@ -103,7 +106,8 @@ pub fn properties(files: &mut Files, out: &mut dyn Out) -> io::Result<()> {
         out.family(&name, kind, "How a network device is.");
         for device in &devices {
             // Some can be read of a device that is up only.
-            if let Ok(value) = files.number(at(&mut path, device, file)) {
+            let value = files.value(at(&mut path, device, file)).ok().and_then(whole);
+            if let Some(value) = value {
                 out.sample(&[("device", device)], value.into());
             }
         }
@@ -111,8 +115,8 @@ pub fn properties(files: &mut Files, out: &mut dyn Out) -> io::Result<()> {
     let mut states = Vec::with_capacity(devices.len());
     out.family("node_network_info", Kind::Gauge, "What a network device says of itself; always 1.");
     for device in &devices {
-        let values = INFO
-            .map(|(_, file)| files.read(at(&mut path, device, file)).unwrap_or_default().trim().to_owned());
+        let values =
+            INFO.map(|(_, file)| files.value(at(&mut path, device, file)).unwrap_or_default().to_owned());
         let [address, broadcast, duplex, ifalias, operstate] = &values;
         let labels = [
             ("address", address.as_str()),
@@ -128,7 +132,7 @@ pub fn properties(files: &mut Files, out: &mut dyn Out) -> io::Result<()> {
     out.family("node_network_speed_bytes", Kind::Gauge, "Speed of a network device, in bytes a second.");
     for device in &devices {
         // It is -1 where the device does not know.
-        let megabits = files.read(at(&mut path, device, "speed")).map(|text| text.trim().parse::<f64>());
+        let megabits = files.value(at(&mut path, device, "speed")).map(str::parse::<f64>);
         if let Ok(Ok(megabits)) = megabits {
             out.sample(&[("device", device)], Number::Real(megabits * BYTES_A_MEGABIT));
         }

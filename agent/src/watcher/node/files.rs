@@ -1,6 +1,7 @@
 //! Reads what the kernel tells in small files below a root, `/` but for tests, into one buffer that is used again.
 
 use rustix::fs::{Mode, OFlags, openat};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -9,12 +10,17 @@ const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A buffer that grew beyond this is given back after use.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 const CHUNK: usize = 16 * 1024;
+/// Longest file that holds one value, and most of these that stay open: opening takes longer than reading.
+const VALUE_BYTES_MAX: usize = 4096;
+const KEPT_MAX: usize = 256;
 
 /// The root, and the buffer.
 #[derive(Debug)]
 pub struct Files {
     root: OwnedFd,
     buffer: Vec<u8>,
+    /// Files that stay open, by path.
+    kept: HashMap<String, OwnedFd>,
 }
 
 impl Files {
@@ -22,7 +28,7 @@ impl Files {
     /// The root cannot be opened.
     pub fn below(root: &str) -> io::Result<Self> {
         let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, buffer: Vec::new() })
+        Ok(Self { root, buffer: Vec::new(), kept: HashMap::new() })
     }
 
     /// Opens a path, which is given without its leading slash. What is no file does not make it wait.
@@ -60,6 +66,36 @@ impl Files {
             self.buffer = String::from_utf8_lossy(&self.buffer).into_owned().into_bytes();
         }
         std::str::from_utf8(&self.buffer).map_err(io::Error::other)
+    }
+
+    /// Reads a file of `/sys` that holds one value.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn value(&mut self, path: &str) -> io::Result<&str> {
+        self.buffer.resize(VALUE_BYTES_MAX.max(self.buffer.len()), 0);
+        let buffer = &mut self.buffer[..VALUE_BYTES_MAX];
+        let known = self.kept.get(path).map(|file| rustix::io::pread(file, &mut *buffer, 0));
+        let count = match known {
+            Some(Ok(count)) => count,
+            _ => {
+                // The device may be another one of the same name by now.
+                self.kept.remove(path);
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+                let file = openat(&self.root, path, flags, Mode::empty())?;
+                let count = rustix::io::pread(&file, &mut *buffer, 0)?;
+                if self.kept.len() < KEPT_MAX {
+                    self.kept.insert(path.to_owned(), file);
+                }
+                count
+            }
+        };
+        Ok(std::str::from_utf8(&self.buffer[..count]).unwrap_or_default().trim())
+    }
+
+    /// Forgets the open files of which a path is not wanted any more.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.kept.retain(|path, _| wanted(path));
     }
 
     /// Reads a number that stands alone in a file.

@@ -89,7 +89,6 @@ const COLLECTORS: &[Collector] = &[
     plain!(["sockstat"], ["node_sockstat_"], net::sockets),
     plain!(["softnet"], ["node_softnet_"], net::soft_interrupts),
     Collector { names: &["systemd"], prefixes: &[UNITS], collect: |host, out| host.systemd.write(out) },
-    plain!(["tcpstat"], ["node_tcp_"], net::tcp_states),
     plain!(["time"], ["node_time_"], system::time),
     plain!(["udp_queues"], ["node_udp_"], net::udp_queues),
     plain!(["uname"], ["node_uname_"], system::uname),

@@ -1,29 +1,13 @@
-//! The network as the kernel counts it: protocols, sockets, queues, neighbours, tracked connections.
+//! The network as the kernel counts it: protocols, sockets, queues, neighbours, tracked connections. It never reads
+//! `/proc/net/tcp`: to make that file the kernel goes through its whole table, used or not, for milliseconds.
 
-use super::files::{Files, numbers, whole};
+use super::files::{Files, whole};
 use super::out::{Kind, Number, Out};
 use std::collections::BTreeMap;
 use std::io;
 
 const TRACKED: [&str; 8] =
     ["drop", "early_drop", "found", "ignore", "insert", "insert_failed", "invalid", "search_restart"];
-/// States of a TCP connection, by the kernel's number from 1 on.
-const TCP_STATES: [&str; 11] = [
-    "established",
-    "syn_sent",
-    "syn_recv",
-    "fin_wait1",
-    "fin_wait2",
-    "time_wait",
-    "close",
-    "close_wait",
-    "last_ack",
-    "listen",
-    "closing",
-];
-/// Most sockets whose states are counted one by one; on a host with more the family is left out.
-const SOCKETS_MAX: u64 = 4096;
-
 /// Says whether a counter of a protocol is among those that are told.
 fn told(protocol: &str, counter: &str) -> bool {
     if matches!(counter, "InErrors" | "InErrs") {
@@ -148,31 +132,6 @@ pub fn udp_queues(files: &mut Files, out: &mut dyn Out) -> io::Result<()> {
     for (ip, received, sent) in sums {
         out.sample(&[("ip", ip), ("queue", "rx")], received.into());
         out.sample(&[("ip", ip), ("queue", "tx")], sent.into());
-    }
-    Ok(())
-}
-
-/// Counts connections by state, on hosts with few enough of them.
-pub fn tcp_states(files: &mut Files, out: &mut dyn Out) -> io::Result<()> {
-    let text = files.read("proc/net/sockstat")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("TCP:")).unwrap_or_default();
-    // inuse N orphan N tw N alloc N
-    if numbers(line, 0).sum::<u64>() > SOCKETS_MAX {
-        return Ok(());
-    }
-    let mut counts = [0u64; TCP_STATES.len()];
-    for path in ["proc/net/tcp", "proc/net/tcp6"] {
-        let Ok(text) = files.read(path) else { continue };
-        for line in text.lines().skip(1) {
-            let state = line.split_ascii_whitespace().nth(3).and_then(|s| usize::from_str_radix(s, 16).ok());
-            if let Some(count) = state.and_then(|state| counts.get_mut(state.checked_sub(1)?)) {
-                *count += 1;
-            }
-        }
-    }
-    out.family("node_tcp_connection_states", Kind::Gauge, "TCP connections, by state.");
-    for (state, count) in TCP_STATES.into_iter().zip(counts) {
-        out.sample(&[("state", state)], count.into());
     }
     Ok(())
 }
