@@ -74,12 +74,19 @@ pub fn measure(host: &Host, agent: &str, rounds: usize, peer_name: &str) -> Resu
     }
     sh(&format!("systemctl stop {UNIT} {PEER}"))?;
     let sides = [("ours", &ours), (peer_name, &theirs)];
-    let cpu = sides.map(|(name, side)| (format!("{name}: {} series", side.series), Figures::of(&side.cpu_ms)));
+    let cpu =
+        sides.map(|(name, side)| (format!("{name}: {} series", side.series), Figures::of(&side.cpu_ms)));
     println!("\n{}", report::ranges("processor time of a page", &cpu));
     let figures = |values: fn(&Side) -> &[f64]| Figures::of(values(&ours)).zip(Figures::of(values(&theirs)));
     let mut rows = Vec::new();
     if let Some((ours, theirs)) = figures(|side| &side.cpu_ms) {
-        rows.push(Row::times("one page of metrics: processor time", &ours, &theirs, peer_name, CPU_GOAL_RATIO));
+        rows.push(Row::times(
+            "one page of metrics: processor time",
+            &ours,
+            &theirs,
+            peer_name,
+            CPU_GOAL_RATIO,
+        ));
     }
     if let Some((ours, theirs)) = figures(|side| &side.pss_mb) {
         let row = Row::times("memory after many pages (PSS)", &ours, &theirs, peer_name, MEMORY_GOAL_RATIO);
