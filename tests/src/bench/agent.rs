@@ -2,7 +2,7 @@
 
 use super::BenchError;
 use super::report::Row;
-use super::{matching, peers, spooled};
+use super::{matching, peers, scrape, spooled};
 use crate::lab::{Host, Lab};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ enum Part {
     Matching,
     /// From a log line to the durable signal, beside fail2ban
     Spooled,
+    /// A page of metrics, beside node_exporter
+    Scrape,
 }
 
 fn rounds(text: &str) -> Result<usize, String> {
@@ -55,6 +57,10 @@ pub fn measure(wanted: &AgentArguments, binaries: &Path) -> Result<Vec<Row>, Ben
     }
     if is_wanted(Part::Spooled) {
         rows.extend(spooled::measure(&host, AGENT, wanted.rounds, &fail2ban)?);
+    }
+    if is_wanted(Part::Scrape) {
+        let exporter = version(&host, "prometheus-node-exporter")?;
+        rows.extend(scrape::measure(&host, AGENT, wanted.rounds, &exporter)?);
     }
     Ok(rows)
 }

@@ -12,6 +12,7 @@ mod lines;
 mod matching;
 mod peers;
 pub mod report;
+mod scrape;
 mod services;
 mod site;
 mod spooled;
