@@ -141,13 +141,14 @@ pub fn exposed(
     Some(fault)
 }
 
-/// Reads what has not been read and says which archives are not what they should be.
+/// Reads what has not been read and says which archives are not what they should be. `running_s` is since when the job
+/// runs, if it does.
 pub fn content(
     backup: &Backup,
     files: &FileSet,
     listing: &Listing,
     memory: &mut Memory,
-    now_s: i64,
+    (now_s, running_s): (i64, Option<i64>),
     stop: &AtomicBool,
 ) -> (Vec<Fault>, Option<String>) {
     let (sums, mut trouble) = sums(files, listing);
@@ -157,7 +158,9 @@ pub fn content(
     manifest::forget(memory, |name| listing.archives.iter().any(|l| l.name == name));
     for (rank, listed) in listing.archives.iter().enumerate() {
         // What is still written has no content yet; neither has what comes from the future.
-        if (0..settle_s).contains(&(now_s - listed.metadata.ctime())) || faults.len() >= FAULTY_MAX {
+        let written_s = listed.metadata.mtime();
+        let settling = (0..settle_s).contains(&(now_s - written_s));
+        if settling || running_s.is_some_and(|since_s| written_s >= since_s) || faults.len() >= FAULTY_MAX {
             continue;
         }
         let path = files.directory.path().join(&listed.name);

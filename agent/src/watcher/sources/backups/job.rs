@@ -60,6 +60,13 @@ pub struct Tracked {
     moved_ms: u64,
 }
 
+impl Tracked {
+    /// Returns how long the job has run, in seconds.
+    pub fn age_s(&self) -> i64 {
+        i64::try_from(self.last.age_ms / 1000).unwrap_or(i64::MAX)
+    }
+}
+
 /// Takes a sample and says how the job is.
 pub fn observe(
     tracked: &mut Option<Tracked>,

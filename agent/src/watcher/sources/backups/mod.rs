@@ -273,18 +273,17 @@ impl Looking {
     async fn look_at_files(&mut self) -> Result<Option<String>, SourceFailed> {
         let (backup, mut memory) = (Arc::clone(&self.backup), self.kept.read.clone());
         let ended = Arc::clone(&self.shared.ended);
-        let (writing, now_s) = (self.tracked.is_some(), now_s());
+        let now_s = now_s();
+        // What the job that runs has written is not whole yet.
+        let running_s = self.tracked.as_ref().map(|tracked| now_s - tracked.age_s());
         let looked = tokio::task::spawn_blocking(move || {
             let files = backup.files.as_ref().expect("asked only of files");
             let listing = files::list(files)?;
-            let users = users();
-            let exposed = files::exposed(&backup, files, &listing, &users);
-            // While the job writes nothing is whole yet.
-            let content =
-                (!writing).then(|| files::content(&backup, files, &listing, &mut memory, now_s, &ended));
+            let exposed = files::exposed(&backup, files, &listing, &users());
+            let content = files::content(&backup, files, &listing, &mut memory, (now_s, running_s), &ended);
             Ok::<_, std::io::Error>((files::found(&listing), exposed, content, memory))
         });
-        let (found, exposed, content, memory) = match looked.await {
+        let (found, exposed, (wrong, trouble), memory) = match looked.await {
             Ok(Ok(looked)) => looked,
             Ok(Err(e)) => {
                 let place = self.backup.files.as_ref().map_or("", |f| f.directory.as_str());
@@ -293,20 +292,9 @@ impl Looking {
             Err(e) => return Ok(Some(e.to_string())),
         };
         self.found = Some(Ok(found));
-        let (mut faults, mut trouble) = (Vec::from_iter(exposed), None);
-        match content {
-            Some((wrong, because)) => {
-                faults.extend(wrong);
-                trouble = because;
-                let reports = self.content.now(faults.into_iter().map(|f| (f, Tolerance::NONE)).collect());
-                self.keep(Kept { read: memory, ..self.kept.clone() }, reports).await?;
-            }
-            // What was said of the content stays said until it is read again.
-            None => {
-                let holds = faults.into_iter().map(|fault| Report::holds(fault, Tolerance::NONE)).collect();
-                self.shared.sink.report_all(holds).await?;
-            }
-        }
+        let faults = exposed.into_iter().chain(wrong).map(|fault| (fault, Tolerance::NONE)).collect();
+        let reports = self.content.now(faults);
+        self.keep(Kept { read: memory, ..self.kept.clone() }, reports).await?;
         Ok(trouble)
     }
 

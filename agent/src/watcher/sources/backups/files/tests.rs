@@ -52,8 +52,14 @@ impl Folder {
     fn told(&mut self) -> String {
         let files = self.files();
         let listing = list(&files).expect("listed");
-        let (faults, trouble) =
-            content(&self.backup, &files, &listing, &mut self.memory, later_s(), &AtomicBool::new(false));
+        let (faults, trouble) = content(
+            &self.backup,
+            &files,
+            &listing,
+            &mut self.memory,
+            (later_s(), None),
+            &AtomicBool::new(false),
+        );
         assert_eq!(trouble, None);
         let told = faults.iter().map(|f| {
             let name = f.subject.to_string();
@@ -118,8 +124,17 @@ fn a_file_that_is_still_written_has_no_content_yet() {
     let listing = list(&files).expect("listed");
     let now_s = crate::watcher::clock::now().0 / 1000;
     let (faults, _) =
-        content(&folder.backup, &files, &listing, &mut Memory::new(), now_s, &AtomicBool::new(false));
+        content(&folder.backup, &files, &listing, &mut Memory::new(), (now_s, None), &AtomicBool::new(false));
     assert!(faults.is_empty());
+    let told = |running_s| {
+        let times = (later_s() + 7200, running_s);
+        content(&folder.backup, &files, &listing, &mut Memory::new(), times, &AtomicBool::new(false)).0.len()
+    };
+    assert_eq!(
+        (told(None), told(Some(now_s - 5)), told(Some(now_s + 5))),
+        (1, 0, 1),
+        "nor has what a job writes"
+    );
     assert_eq!(found(&listing).copies.len(), 1, "but it is there");
 }
 
