@@ -124,12 +124,17 @@ fn wildcards() {
     }
 }
 
+fn victims_ssh_rule(config: &Config) -> &LogRule {
+    let auth = config.logs.iter().find(|log| log.name.as_str() == "auth").expect("the victim has one");
+    &auth.rules[0]
+}
+
 /// What the operator of the fault catalogue's victim would write can be used.
 #[test]
 fn the_victims_configuration_can_be_used() {
     let config =
         Config::parse(include_str!("../../../tests/faults/victim-agent.yaml")).expect("it can be used");
-    let fields = &config.logs[0].rules[0].fields;
+    let fields = &victims_ssh_rule(&config).fields;
     let told: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", **value)).collect();
     assert_eq!(told, ["block_set=blocked", "block_table=filter"]);
 }
@@ -139,7 +144,7 @@ fn the_victims_configuration_can_be_used() {
 fn the_victims_ssh_pattern_takes_what_sshd_wrote() {
     let config =
         Config::parse(include_str!("../../../tests/faults/victim-agent.yaml")).expect("it can be used");
-    let pattern = &config.logs[0].rules[0].pattern.as_ref().expect("it has one").0;
+    let pattern = &victims_ssh_rule(&config).pattern.as_ref().expect("it has one").0;
     let ip = |line: &str| {
         let found = pattern.captures(line.as_bytes())?;
         String::from_utf8(found.name("ip")?.as_bytes().to_vec()).ok()
