@@ -98,7 +98,8 @@ fn row(frame: &Frame, one: &InspectedView) -> Markup {
 /// Returns the day in words: how often it ran, and what of that was not well.
 fn runs(one: &InspectedView) -> String {
     let mut words = vec![counted(one.runs, "run", "runs")];
-    let wrong = [(one.criticals, "critical"), (one.warnings, "warning"), (one.unknowns, "unknown")];
+    let warnings = if one.warnings == 1 { "warning" } else { "warnings" };
+    let wrong = [(one.criticals, "critical"), (one.warnings, warnings), (one.unknowns, "not known")];
     words.extend(wrong.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
     if one.missed > 0 {
         words.push(format!("{} missed", one.missed));
