@@ -4,6 +4,7 @@
 //! [`runner_protocol`]. [`config`] is what the host's administrator says to both.
 
 pub mod config;
+pub mod discover;
 pub mod runner;
 pub mod runner_protocol;
 pub mod watcher;

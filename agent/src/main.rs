@@ -1,7 +1,7 @@
 //! The command line of `sopwith-agent`: says which role this process plays, and nothing else.
 
 use clap::{Parser, Subcommand};
-use sopwith_agent::{config, runner, watcher};
+use sopwith_agent::{config, discover, runner, watcher};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,6 +33,13 @@ enum Role {
     CheckConfig,
     /// Print every setting with its default and what it means.
     PrintDefaultConfig,
+    /// Look at this host and propose a configuration for it.
+    Discover(discover::DiscoverArguments),
+    /// Print a pack of settings that comes with the agent.
+    PrintPack {
+        /// Its name.
+        name: String,
+    },
     /// Run one configured check once, and speak the contract of Nagios' plugins.
     Check(watcher::CheckArguments),
     /// Say what the rules of a log find in files.
@@ -64,6 +71,8 @@ fn main() -> ExitCode {
         Role::Join(join) => watcher::join(config, &join),
         Role::CheckConfig => config::check(config),
         Role::PrintDefaultConfig => config::print_default(),
+        Role::Discover(look) => discover::discover(&look),
+        Role::PrintPack { name } => config::print_pack(&name),
         Role::Check(check) => watcher::check(config, &check),
         Role::TryLog(trial) => watcher::try_log(config, &trial),
         Role::Stop { reason } => watcher::stop(config, &reason),

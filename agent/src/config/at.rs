@@ -45,6 +45,11 @@ impl<T> At<T> {
         Finding { line: self.line, column: self.column, text: text.into() }
     }
 
+    /// Says whether it is written in a file, rather than a default.
+    pub(super) const fn is_said(&self) -> bool {
+        self.line > 0
+    }
+
     pub fn into_inner(self) -> T {
         self.value
     }

@@ -19,6 +19,7 @@ const WITHIN_MAX: Duration = Duration::from_secs(86_400);
 /// Returns everything that is wrong.
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
+    super::packs::findings(config, &mut found);
     units(&config.units, &mut found);
     processes(&config.processes, &mut found);
     checks(&config.checks, &mut found);

@@ -13,6 +13,7 @@ mod logrotate;
 mod logs;
 mod metrics;
 mod norms;
+mod packs;
 mod probes;
 mod selector;
 mod types;
@@ -31,6 +32,7 @@ pub use logs::{
 };
 pub use metrics::{Forecast, Leaks, Level, MetricRule, Metrics, NodeCompat, Runaways, Textfile};
 pub use norms::{Norms, Wanted};
+pub use packs::{pack, pack_names};
 pub use probes::*;
 pub use selector::Selector;
 pub use types::*;
@@ -88,9 +90,10 @@ impl Config {
         let mut findings = at::take_findings();
         match read {
             Err(finding) => findings.push(finding),
-            Ok(config) => {
+            Ok(mut config) => {
                 findings.extend(check::findings(&config));
                 if findings.is_empty() {
+                    packs::expand(&mut config)?;
                     return Ok(config);
                 }
             }
@@ -134,6 +137,20 @@ pub fn check(file: &Path) -> ExitCode {
 pub fn print_default() -> ExitCode {
     use std::io::Write;
     match std::io::stdout().write_all(DEFAULT_TEXT.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Prints a pack.
+pub fn print_pack(name: &str) -> ExitCode {
+    use std::io::Write;
+    let Some(text) = pack(name) else {
+        let known = pack_names().collect::<Vec<_>>().join(", ");
+        eprintln!("failed to print the pack {name}: the packs are {known}");
+        return ExitCode::FAILURE;
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -30,6 +30,10 @@ pub struct Config {
     pub metrics_listen: At<SocketAddr>,
     /// While this file exists no step starts on this host.
     pub stop_file: At<AbsPath>,
+    /// Settings that come with the agent, by name; what is said here goes before them.
+    pub packs: Vec<At<Word>>,
+    /// Names of things in packs that are left out; `*` stands for anything.
+    pub packs_ignore: Vec<At<String>>,
     pub runner: Runner,
     pub units: Units,
     /// Processes to watch where systemd is not used.
@@ -255,6 +259,8 @@ impl Default for Config {
             allowed_signers: path("/etc/sopwith/allowed_signers"),
             metrics_listen: At::of(SocketAddr::from((Ipv4Addr::LOCALHOST, 9631))),
             stop_file: path("/var/lib/sopwith/stop"),
+            packs: Vec::new(),
+            packs_ignore: Vec::new(),
             runner: Runner::default(),
             units: Units::default(),
             processes: Vec::new(),

@@ -30,7 +30,6 @@ impl Default for Proc {
 }
 
 impl Proc {
-    #[cfg(test)]
     pub fn at(root: &std::path::Path) -> Self {
         Self(root.into())
     }

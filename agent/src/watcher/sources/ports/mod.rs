@@ -14,8 +14,8 @@ use sopwith_domain::value::{UnitName, Value, Word};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
-use table::listeners;
-pub(super) use table::{Owners, Socket, sockets};
+pub(crate) use table::{Owners, listeners};
+pub(super) use table::{Socket, sockets};
 use tokio_util::sync::CancellationToken;
 
 const TAKEN: &str = "ports.taken";

@@ -1,0 +1,1 @@
+//! The proposal for a host whose files lie in a folder.
