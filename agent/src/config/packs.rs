@@ -61,7 +61,8 @@ fn add(config: &mut Config, pack: Config) {
             complete(own, service);
         }
     }
-    let named = |own: &[&At<Word>], name: &At<Word>| own.iter().any(|own| **own == *name) || !wanted(name.as_str());
+    let named =
+        |own: &[&At<Word>], name: &At<Word>| own.iter().any(|own| **own == *name) || !wanted(name.as_str());
     for check in pack.checks {
         if !named(&config.checks.iter().map(|c| &c.name).collect::<Vec<_>>(), &check.name) {
             config.checks.push(check);
@@ -154,7 +155,10 @@ metrics: {rules: [{name: memory-short, metric: node_load1, above: 5}]}
                 format!("{}: {}", *log.name, rules.join(" "))
             })
             .collect();
-        assert_eq!(logs, ["nginx-error: nginx-severe nginx-connections", "kernel: disk-error filesystem-error"]);
+        assert_eq!(
+            logs,
+            ["nginx-error: nginx-severe nginx-connections", "kernel: disk-error filesystem-error"]
+        );
         let inactive = parse("packs: [nginx]\nunits: {services: {nginx.service: {expect: any}}}\n");
         let nginx = &inactive.units.services[&UnitName::new("nginx.service").expect("a unit")];
         assert_eq!(*nginx.expect, Expect::Any, "also where it is the default that is said");
@@ -172,18 +176,54 @@ metrics: {rules: [{name: memory-short, metric: node_load1, above: 5}]}
     #[test]
     fn lines_of_the_packs_logs() {
         for (pack, line, expected) in [
-            ("nginx", "2026/01/02 03:04:05 [emerg] 1#1: bind() to 0.0.0.0:80 failed (98: Address in use)", "nginx-severe"),
-            ("nginx", "2026/01/02 03:04:05 [error] 7#7: *31 connect() failed (111: Connection refused) while connecting to upstream, client: 192.0.2.1", "nginx-upstream"),
-            ("nginx", "2026/01/02 03:04:05 [error] 7#7: *31 open() \"/srv/[crit] x\" failed (2: No such file or directory)", ""),
-            ("nginx", "2026/01/02 03:04:05 [warn] 7#7: 768 worker_connections are not enough", "nginx-connections"),
-            ("postgresql", "2026-01-02 03:04:05.678 UTC [77] PANIC:  could not write to file \"pg_wal/x\"", "postgresql-panic"),
-            ("postgresql", "2026-01-02 03:04:05.678 UTC [77] shop@shop FATAL:  sorry, too many clients already", "postgresql-connections"),
+            (
+                "nginx",
+                "2026/01/02 03:04:05 [emerg] 1#1: bind() to 0.0.0.0:80 failed (98: Address in use)",
+                "nginx-severe",
+            ),
+            (
+                "nginx",
+                "2026/01/02 03:04:05 [error] 7#7: *31 connect() failed (111: Connection refused) while connecting to upstream, client: 192.0.2.1",
+                "nginx-upstream",
+            ),
+            (
+                "nginx",
+                "2026/01/02 03:04:05 [error] 7#7: *31 open() \"/srv/[crit] x\" failed (2: No such file or directory)",
+                "",
+            ),
+            (
+                "nginx",
+                "2026/01/02 03:04:05 [warn] 7#7: 768 worker_connections are not enough",
+                "nginx-connections",
+            ),
+            (
+                "postgresql",
+                "2026-01-02 03:04:05.678 UTC [77] PANIC:  could not write to file \"pg_wal/x\"",
+                "postgresql-panic",
+            ),
+            (
+                "postgresql",
+                "2026-01-02 03:04:05.678 UTC [77] shop@shop FATAL:  sorry, too many clients already",
+                "postgresql-connections",
+            ),
             ("postgresql", "2026-01-02 03:04:05.678 UTC [77] shop@shop STATEMENT:  select 'PANIC:  '", ""),
-            ("postgresql", "2026-01-02 03:04:05.678 UTC [77] LOG:  could not write temporary file: No space left on device", "postgresql-full"),
+            (
+                "postgresql",
+                "2026-01-02 03:04:05.678 UTC [77] LOG:  could not write temporary file: No space left on device",
+                "postgresql-full",
+            ),
             ("redis", "77:M 02 Jan 2026 03:04:05.678 # Background saving error", "redis-not-saved"),
             ("redis", "77:M 02 Jan 2026 03:04:05.678 * Background saving started by pid 8", ""),
-            ("systemd", "systemd[1]: a.service: Found ordering cycle on b.service/start", "systemd-ordering-cycle"),
-            ("systemd", "systemd-journald[40]: Suppressed 812 messages from web.service", "journal-suppressed"),
+            (
+                "systemd",
+                "systemd[1]: a.service: Found ordering cycle on b.service/start",
+                "systemd-ordering-cycle",
+            ),
+            (
+                "systemd",
+                "systemd-journald[40]: Suppressed 812 messages from web.service",
+                "journal-suppressed",
+            ),
             ("backup", "restic[9]: Fatal: unable to open config file", "backup-failed"),
             ("backup", "borg[9]: Archive name: web-1", ""),
             ("backup", "2026-01-02 03:04:05.678 P00  ERROR: [055]: unable to open file", "pgbackrest-error"),

@@ -11,8 +11,18 @@ const PATHS: [&str; 5] = ["/health", "/healthz", "/-/healthy", "/api/health", "/
 const TIME_MAX: Duration = Duration::from_secs(1);
 /// Who would take a request for an attack.
 const OTHERS: [&str; 12] = [
-    "sshd", "redis-server", "valkey-server", "postgres", "mysqld", "mariadbd", "master", "exim4", "dnsmasq", "named",
-    "unbound", "memcached",
+    "sshd",
+    "redis-server",
+    "valkey-server",
+    "postgres",
+    "mysqld",
+    "mariadbd",
+    "master",
+    "exim4",
+    "dnsmasq",
+    "named",
+    "unbound",
+    "memcached",
 ];
 
 /// Returns a unit's health address, and how it answered.

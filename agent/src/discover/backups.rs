@@ -8,10 +8,19 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 /// Folders that hold backups, or folders of backups.
-const PLACES: [&str; 8] =
-    ["/var/backups", "/backup", "/backups", "/srv", "/srv/backup", "/srv/backups", "/var/lib/backup", "/var/lib/pgbackrest"];
+const PLACES: [&str; 8] = [
+    "/var/backups",
+    "/backup",
+    "/backups",
+    "/srv",
+    "/srv/backup",
+    "/srv/backups",
+    "/var/lib/backup",
+    "/var/lib/pgbackrest",
+];
 const ARCHIVES: [&str; 11] = [
-    ".tar.gz", ".tgz", ".tar.xz", ".tar.zst", ".tar.bz2", ".tar", ".sql.gz", ".sql.zst", ".sql.xz", ".dump", ".zip",
+    ".tar.gz", ".tgz", ".tar.xz", ".tar.zst", ".tar.bz2", ".tar", ".sql.gz", ".sql.zst", ".sql.xz", ".dump",
+    ".zip",
 ];
 const HOUR: u64 = 3600;
 /// Fewest archives that make a rhythm.
@@ -20,7 +29,9 @@ const RHYTHM_MIN: usize = 3;
 /// Proposes what was found.
 pub(super) fn propose(root: &Root, now: SystemTime, proposal: &mut Proposal) {
     for place in PLACES {
-        for path in std::iter::once(place.to_owned()).chain(root.list(place).iter().map(|name| format!("{place}/{name}"))) {
+        for path in std::iter::once(place.to_owned())
+            .chain(root.list(place).iter().map(|name| format!("{place}/{name}")))
+        {
             if !root.is_folder(&path) || (path != place && PLACES.contains(&path.as_str())) {
                 continue;
             }
@@ -42,7 +53,10 @@ fn archives(root: &Root, folder: &str, now: SystemTime, proposal: &mut Proposal)
     let mut sets: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
     for name in root.list(folder).iter().filter(|name| !name.starts_with('.')) {
         let Some(end) = ARCHIVES.iter().find(|end| name.ends_with(**end)) else { continue };
-        let Some(metadata) = root.metadata(&format!("{folder}/{name}")).filter(std::fs::Metadata::is_file) else { continue };
+        let Some(metadata) = root.metadata(&format!("{folder}/{name}")).filter(std::fs::Metadata::is_file)
+        else {
+            continue;
+        };
         let age = metadata.modified().ok().and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
         let stem = &name[..name.len() - end.len()];
         let head = stem.find(|c: char| c.is_ascii_digit()).map_or(stem, |at| &stem[..at]);
@@ -54,7 +68,10 @@ fn archives(root: &Root, folder: &str, now: SystemTime, proposal: &mut Proposal)
             Ok(every) => {
                 let name = proposal.name(Section::Backups, pattern.split('*').next().unwrap_or_default());
                 let files = Flow::default().text("directory", folder).text("pattern", &pattern);
-                let flow = Flow::default().text("name", &name).word("every", period(every)).word("grace", period(every / 4));
+                let flow = Flow::default()
+                    .text("name", &name)
+                    .word("every", period(every))
+                    .word("grace", period(every / 4));
                 let why = format!("{} archives, one about every {}.", ages.len(), period(every));
                 proposal.add(Section::Backups, &why, flow.map("files", files).done());
                 continue;
@@ -82,7 +99,8 @@ fn rhythm(ages: &[Duration]) -> Result<u64, &'static str> {
         return Err("they have no regular rhythm");
     }
     let near = |whole: &u64| middle.abs_diff(*whole) * 5 <= *whole;
-    let every = [HOUR, 24 * HOUR, 7 * 24 * HOUR].into_iter().find(near).unwrap_or(middle.div_ceil(HOUR) * HOUR);
+    let every =
+        [HOUR, 24 * HOUR, 7 * 24 * HOUR].into_iter().find(near).unwrap_or(middle.div_ceil(HOUR) * HOUR);
     if ages[0].as_secs() > every { Err("the newest is older than their rhythm") } else { Ok(every) }
 }
 
@@ -104,14 +122,21 @@ fn restic(root: &Root, path: &str, now: SystemTime, proposal: &mut Proposal) {
         .collect();
     ages.sort();
     let every = rhythm(&ages).map_or_else(|_| "1d".into(), period);
-    let password = ["/etc/restic.password", "/etc/restic/password", "/root/.restic-password", "/etc/restic-password"];
+    let password =
+        ["/etc/restic.password", "/etc/restic/password", "/root/.restic-password", "/etc/restic-password"];
     let password = password.into_iter().find(|file| root.is_there(file));
     let name = proposal.name(Section::Backups, path.rsplit('/').next().unwrap_or_default());
     let probe = Flow::default().text("repository", path);
     let probe = probe.text("password_file", password.unwrap_or("/etc/restic.password"));
     let line = Flow::default().text("name", &name).word("every", every).map("restic", probe).done();
     match (password, rhythm(&ages)) {
-        (Some(_), Ok(_)) => proposal.add(Section::Backups, "A restic repository whose snapshots are regular and fresh.", line),
+        (Some(_), Ok(_)) => {
+            proposal.add(
+                Section::Backups,
+                "A restic repository whose snapshots are regular and fresh.",
+                line,
+            );
+        }
         (None, _) => {
             proposal.show(Section::Backups, "A restic repository; say which file holds its password:", line);
         }
@@ -132,23 +157,34 @@ fn borg(path: &str, proposal: &mut Proposal) {
 fn pgbackrest(root: &Root, now: SystemTime, proposal: &mut Proposal) {
     for config in ["/etc/pgbackrest.conf", "/etc/pgbackrest/pgbackrest.conf"] {
         let Some(text) = root.read(config) else { continue };
-        let repository = text.lines().find_map(|l| l.trim().strip_prefix("repo1-path")?.trim_start().strip_prefix('='));
+        let repository =
+            text.lines().find_map(|l| l.trim().strip_prefix("repo1-path")?.trim_start().strip_prefix('='));
         let repository = repository.map_or("/var/lib/pgbackrest", str::trim);
         let sections = text.lines().filter_map(|line| line.trim().strip_prefix('[')?.strip_suffix(']'));
         for stanza in sections.filter(|name| !name.starts_with("global")) {
             let folder = format!("{repository}/backup/{stanza}");
-            let made = root.list(&folder).into_iter().filter(|name| name.len() > 15 && name.as_bytes()[8] == b'-');
+            let made =
+                root.list(&folder).into_iter().filter(|name| name.len() > 15 && name.as_bytes()[8] == b'-');
             let ages = made.filter_map(|name| root.metadata(&format!("{folder}/{name}"))?.modified().ok());
             let mut ages: Vec<_> = ages.map(|at| now.duration_since(at).unwrap_or_default()).collect();
             ages.sort();
             let name = proposal.name(Section::Backups, &format!("pgbackrest-{stanza}"));
             let probe = Flow::default().text("stanza", stanza).text("config", config);
             let every = rhythm(&ages).map_or_else(|_| "1d".into(), period);
-            let line = Flow::default().text("name", &name).word("every", every).map("pgbackrest", probe).done();
+            let line =
+                Flow::default().text("name", &name).word("every", every).map("pgbackrest", probe).done();
             match rhythm(&ages) {
-                Ok(_) => proposal.add(Section::Backups, &format!("A stanza of {config} with regular backups."), line),
+                Ok(_) => proposal.add(
+                    Section::Backups,
+                    &format!("A stanza of {config} with regular backups."),
+                    line,
+                ),
                 Err(why) => {
-                    proposal.show(Section::Backups, &format!("A stanza of {config}; say how often: {why}."), line);
+                    proposal.show(
+                        Section::Backups,
+                        &format!("A stanza of {config}; say how often: {why}."),
+                        line,
+                    );
                 }
             }
         }

@@ -25,13 +25,21 @@ pub(super) fn propose(root: &Root, proposal: &mut Proposal) {
         for name in root.list(folder) {
             let path = format!("{folder}/{name}");
             let is_file = root.metadata(&path).is_some_and(|m| m.is_file());
-            for file in root.read(&path).filter(|_| is_file).unwrap_or_default().lines().filter_map(|l| named(l, word)) {
+            for file in root
+                .read(&path)
+                .filter(|_| is_file)
+                .unwrap_or_default()
+                .lines()
+                .filter_map(|l| named(l, word))
+            {
                 found.entry(file).or_insert_with(|| format!("{path} names it."));
             }
         }
     }
     for name in root.list(ACME) {
-        found.entry(format!("{ACME}/{name}/fullchain.pem")).or_insert_with(|| "An ACME client renews it.".into());
+        found
+            .entry(format!("{ACME}/{name}/fullchain.pem"))
+            .or_insert_with(|| "An ACME client renews it.".into());
     }
     for (file, why) in found {
         // Names that a service makes of variables, and Debian's example, are not of this host.

@@ -37,7 +37,10 @@ pub(super) fn find(root: &Root) -> Vec<Listening> {
         // The service manager listens for what is started by its socket.
         let mut pids = owners.of(socket.inode).iter().map(|stat| stat.pid).filter(|pid| *pid != 1).peekable();
         if pids.peek().is_none() {
-            root.note(&format!("owner of port {}", socket.port), "no process of its own is seen to hold it (needs root)");
+            root.note(
+                &format!("owner of port {}", socket.port),
+                "no process of its own is seen to hold it (needs root)",
+            );
         }
         if let Some((pid, unit)) = pids.find_map(|pid| Some((pid, proc.unit(pid)?))) {
             let program = proc.name(pid);
@@ -52,7 +55,8 @@ pub(super) fn find(root: &Root) -> Vec<Listening> {
 pub(super) fn propose(units: &Units, listening: &[Listening], proposal: &mut Proposal) {
     let mut done = BTreeSet::new();
     for found in listening.iter().filter(|l| l.port < CHOSEN_MIN && expected(units, &l.unit)) {
-        let owners: BTreeSet<_> = listening.iter().filter(|l| l.port == found.port).map(|l| &l.unit).collect();
+        let owners: BTreeSet<_> =
+            listening.iter().filter(|l| l.port == found.port).map(|l| &l.unit).collect();
         if owners.len() > 1 || !done.insert(found.port) {
             continue;
         }
@@ -70,7 +74,11 @@ pub(super) fn propose(units: &Units, listening: &[Listening], proposal: &mut Pro
             let probe = Flow::default().text("connect", &own(found)).text("banner", banner);
             let flow = Flow::default().text("name", &name).map("tcp", probe).word("every", "30s");
             let flow = flow.word("failures", "{count: 2, within: 2m}").text("unit", unit);
-            proposal.add(Section::Checks, &format!("What {unit} says first shows that it works."), flow.done());
+            proposal.add(
+                Section::Checks,
+                &format!("What {unit} says first shows that it works."),
+                flow.done(),
+            );
         }
     }
 }

@@ -6,8 +6,22 @@ use super::yaml::Flow;
 
 /// Folders of /var/log that packs read, that hold no lines, or that nobody's program writes.
 const KNOWN: [&str; 16] = [
-    "nginx", "postgresql", "redis", "pgbackrest", "journal", "private", "apt", "installer", "sysstat", "unattended-upgrades",
-    "samba", "audit", "chrony", "ntpsec", "sopwith", "cups",
+    "nginx",
+    "postgresql",
+    "redis",
+    "pgbackrest",
+    "journal",
+    "private",
+    "apt",
+    "installer",
+    "sysstat",
+    "unattended-upgrades",
+    "samba",
+    "audit",
+    "chrony",
+    "ntpsec",
+    "sopwith",
+    "cups",
 ];
 
 /// Proposes to notice bursts of errors in each folder of logs.
@@ -27,7 +41,14 @@ pub(super) fn propose(root: &Root, proposal: &mut Proposal) {
             proposal.note(format!("{path} is left out: its name would be taken for a pattern."));
             continue;
         }
-        let flow = Flow::default().text("name", &name).texts("paths", &[format!("{path}/*.log")]).word("use", "[errors]");
-        proposal.add(Section::Logs, &format!("{logs} logs lie there; many lines of errors at once are noticed."), flow.done());
+        let flow = Flow::default()
+            .text("name", &name)
+            .texts("paths", &[format!("{path}/*.log")])
+            .word("use", "[errors]");
+        proposal.add(
+            Section::Logs,
+            &format!("Files *.log there: {logs}. Many lines of errors at once are noticed."),
+            flow.done(),
+        );
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn propose(units: &Units, listening: &[Listening], root: &Root, propo
     if expected(units, "ssh.service") && root.is_there("/usr/sbin/sshd") {
         pack("ssh", "ssh.service is wanted and runs.");
     }
-    let programs: Vec<_> = BACKUP_PROGRAMS.iter().filter(|p| root.is_there(&format!("/usr/bin/{p}"))).copied().collect();
+    let programs: Vec<_> =
+        BACKUP_PROGRAMS.iter().filter(|p| root.is_there(&format!("/usr/bin/{p}"))).copied().collect();
     if !programs.is_empty() {
         pack("backup", &format!("Installed: {}.", programs.join(", ")));
     }
@@ -47,7 +48,11 @@ fn postgresql(port: u16, proposal: &mut Proposal) {
     let probe = Flow::default().word("as", "postgres").word("port", port);
     let flow = Flow::default().text("name", &name).map("postgresql", probe).word("every", "30s");
     let flow = flow.word("failures", "{count: 2, within: 2m}");
-    proposal.add(Section::Checks, &format!("PostgreSQL listens on {port}, not on the pack's 5432."), flow.done());
+    proposal.add(
+        Section::Checks,
+        &format!("PostgreSQL listens on {port}, not on the pack's 5432."),
+        flow.done(),
+    );
 }
 
 /// A Redis with a password or on another port is not as the pack has it.
@@ -63,9 +68,18 @@ fn redis(root: &Root, listening: &[Listening], proposal: &mut Proposal) {
     let name = proposal.name(Section::Checks, "redis");
     let address = address.unwrap_or_else(|| "127.0.0.1:6379".into());
     if password || found.is_none() {
-        let probe = Flow::default().text("connect", &address).word("password_file", "/etc/sopwith/redis-password");
-        let line = Flow::default().text("name", &name).map("redis", probe).text("unit", "redis-server.service").done();
-        proposal.show(Section::Checks, "Redis wants a password, or was not seen to listen; say where it stands:", line);
+        let probe =
+            Flow::default().text("connect", &address).word("password_file", "/etc/sopwith/redis-password");
+        let line = Flow::default()
+            .text("name", &name)
+            .map("redis", probe)
+            .text("unit", "redis-server.service")
+            .done();
+        proposal.show(
+            Section::Checks,
+            "Redis wants a password, or was not seen to listen; say where it stands:",
+            line,
+        );
         let why = "Stands in for the pack's check of Redis until that is said: that the unit runs is still expected.";
         proposal.add(Section::PacksIgnore, why, "redis".into());
         return;
@@ -73,5 +87,9 @@ fn redis(root: &Root, listening: &[Listening], proposal: &mut Proposal) {
     let probe = Flow::default().text("connect", &address);
     let flow = Flow::default().text("name", &name).map("redis", probe).word("every", "30s");
     let flow = flow.word("failures", "{count: 2, within: 2m}").text("unit", "redis-server.service");
-    proposal.add(Section::Checks, &format!("Redis listens on {address}, not where the pack asks."), flow.done());
+    proposal.add(
+        Section::Checks,
+        &format!("Redis listens on {address}, not where the pack asks."),
+        flow.done(),
+    );
 }

@@ -6,8 +6,22 @@ use super::yaml::Flow;
 
 /// Types whose fill says nothing.
 const KERNELS_OWN: [&str; 16] = [
-    "proc", "sysfs", "devtmpfs", "devpts", "cgroup2", "cgroup", "mqueue", "hugetlbfs", "debugfs", "tracefs", "securityfs",
-    "pstore", "bpf", "autofs", "fusectl", "configfs",
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "cgroup2",
+    "cgroup",
+    "mqueue",
+    "hugetlbfs",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "pstore",
+    "bpf",
+    "autofs",
+    "fusectl",
+    "configfs",
 ];
 
 /// Proposes limits of their own for file systems that are nearly full now.
@@ -19,10 +33,16 @@ pub(super) fn propose(root: &Root, proposal: &mut Proposal) {
     let mut mounted = Vec::new();
     for line in mounts.lines() {
         let mut fields = line.split(' ').skip(1);
-        let (Some(place), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(place), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let place = unescaped(place);
         let read_only = options.split(',').any(|option| option == "ro");
-        if !KERNELS_OWN.contains(&kind) && !read_only && !place.starts_with("/run") && !place.starts_with("/dev") {
+        if !KERNELS_OWN.contains(&kind)
+            && !read_only
+            && !place.starts_with("/run")
+            && !place.starts_with("/dev")
+        {
             mounted.push((place, kind.to_owned()));
         }
     }
@@ -35,8 +55,11 @@ pub(super) fn propose(root: &Root, proposal: &mut Proposal) {
         let used = percent(space.f_blocks - space.f_bfree.min(space.f_blocks), space.f_blocks);
         if (80..98).contains(&used) {
             let limit = used + 2;
-            let flow = Flow::default().word("used_percent", limit).word("clear_percent", used.saturating_sub(1).min(limit - 1));
-            let why = format!("{used} % of it are used already; the general limit is 90 %. Better make room.");
+            let flow = Flow::default()
+                .word("used_percent", limit)
+                .word("clear_percent", used.saturating_sub(1).min(limit - 1));
+            let why =
+                format!("{used} % of it are used already; the general limit is 90 %. Better make room.");
             proposal.add_to(Section::Mounts, &why, place, &flow.done());
         }
     }
@@ -55,13 +78,15 @@ fn missing(root: &Root, mounted: &[(String, String)], proposal: &mut Proposal) {
             continue;
         }
         if root.is_the_hosts() && !root.is_mounted(&place) {
-            proposal.note(format!("{place} stands in /etc/fstab and is not mounted: that is a fault, which is told at once."));
+            proposal.note(format!(
+                "{place} stands in /etc/fstab and is not mounted: that is a fault, which is told at once."
+            ));
         }
     }
 }
 
 fn percent(part: u64, whole: u64) -> u64 {
-    if whole == 0 { 0 } else { part.saturating_mul(100) / whole }
+    part.saturating_mul(100).checked_div(whole).unwrap_or(0)
 }
 
 /// Spaces and the like are written in octal in the kernel's table.

@@ -19,7 +19,14 @@ const FOLDERS: [&str; 7] = [
 ];
 /// Services that come and go by themselves, belong to a login, or are watched by others.
 const PASSING: [&str; 9] = [
-    "sopwith-", "user@", "user-runtime-dir@", "getty@", "serial-getty@", "console-getty", "container-getty@", "systemd-",
+    "sopwith-",
+    "user@",
+    "user-runtime-dir@",
+    "getty@",
+    "serial-getty@",
+    "console-getty",
+    "container-getty@",
+    "systemd-",
     "autovt@",
 ];
 
@@ -42,7 +49,10 @@ impl Unit {
     /// Returns the last value of a setting.
     pub(super) fn setting(&self, key: &str) -> Option<&str> {
         let lines = self.text.lines().map(str::trim);
-        lines.filter_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('=')).next_back().map(str::trim)
+        lines
+            .filter_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='))
+            .next_back()
+            .map(str::trim)
     }
 
     /// Says whether it stays, once it runs, until somebody stops it.

@@ -57,8 +57,29 @@ mod tests {
     #[test]
     fn what_is_quoted_is_read_back() {
         for text in [
-            "nginx.service", "a: b", "# no", "- x", "{a}", "it's", "\"", "\\x2d", "a\nb: c", "null", "1e3", "no", "",
-            " x ", "é", "\u{2028}", "\u{7f}", "*a", "&a", "!x", "%x", "a'\"\n", &"long word ".repeat(100),
+            "nginx.service",
+            "a: b",
+            "# no",
+            "- x",
+            "{a}",
+            "it's",
+            "\"",
+            "\\x2d",
+            "a\nb: c",
+            "null",
+            "1e3",
+            "no",
+            "",
+            " x ",
+            "é",
+            "\u{2028}",
+            "\u{7f}",
+            "*a",
+            "&a",
+            "!x",
+            "%x",
+            "a'\"\n",
+            &"long word ".repeat(100),
         ] {
             let line = Flow::default().text("key", text).done();
             assert_eq!(line.lines().count(), 1, "{line}");

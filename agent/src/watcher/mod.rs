@@ -36,12 +36,12 @@ mod wake;
 mod watch;
 
 pub use join::{JoinArguments, join};
-pub(crate) use sources::{Owners, listeners};
 pub use sources::{CheckArguments, check};
 pub use sources::{NormsArguments, norms_command};
+pub(crate) use sources::{Owners, listeners};
 pub use sources::{Trial, try_log};
-pub(crate) use tasks::Proc;
 pub use status::status;
 pub use stopping::{resume, stop};
+pub(crate) use tasks::Proc;
 pub use up::{end_with_parent, up};
 pub use watch::watch;

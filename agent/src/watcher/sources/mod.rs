@@ -38,6 +38,7 @@ mod units;
 pub use backups::BackupGauges;
 pub use checks::{CheckArguments, CheckMetrics, check};
 pub use norms::{NormGauges, NormsArguments, command as norms_command};
+pub(crate) use ports::{Owners, listeners};
 
 pub use logs::{Trial, try_log};
 
