@@ -180,5 +180,4 @@ impl fmt::Debug for Cron {
 }
 
 #[cfg(test)]
-#[path = "cron_tests.rs"]
 mod tests;

@@ -196,5 +196,4 @@ impl One {
 }
 
 #[cfg(test)]
-#[path = "one_tests.rs"]
 mod tests;

@@ -144,5 +144,4 @@ pub fn written(name: &str, seen: &Seen) -> String {
 }
 
 #[cfg(test)]
-#[path = "plugin_tests.rs"]
 mod tests;

@@ -178,5 +178,4 @@ fn until(certificate: &CertificateDer<'static>) -> String {
 }
 
 #[cfg(test)]
-#[path = "certificate_tests.rs"]
 mod tests;

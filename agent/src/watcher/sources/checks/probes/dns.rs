@@ -175,5 +175,4 @@ fn unexpected(probe: &DnsProbe, server: IpAddr, addresses: &[IpAddr]) -> Option<
 }
 
 #[cfg(test)]
-#[path = "dns_tests.rs"]
 mod tests;

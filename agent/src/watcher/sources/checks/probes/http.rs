@@ -128,5 +128,4 @@ fn certificate(probe: &HttpProbe, recorder: &Recorder, seen: &mut Seen) -> Resul
 }
 
 #[cfg(test)]
-#[path = "http_tests.rs"]
 mod tests;

@@ -236,5 +236,4 @@ fn measure(used: i64, most: i64, idle_s: i64, retained_mb: i64, lag_s: i64, seen
 }
 
 #[cfg(test)]
-#[path = "postgresql_tests.rs"]
 mod tests;

@@ -249,5 +249,4 @@ fn measure(probe: &RedisProbe, number: &dyn Fn(&str) -> u64, seen: &mut Seen) {
 }
 
 #[cfg(test)]
-#[path = "redis_tests.rs"]
 mod tests;
