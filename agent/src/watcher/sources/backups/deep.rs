@@ -214,7 +214,10 @@ pub fn repository_fault(backup: &Backup, reason: &str, words: &str) -> Fault {
         "timeout" => ("unreadable", "its repository does not answer"),
         _ => ("unreadable", "its repository cannot be read"),
     };
-    let mut fault = judge::fault(backup, what, judge::subject(backup), *backup.severity, says.to_owned());
+    // Reasons that have no words of their own are in the program's.
+    let first = words.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let text = if says.ends_with("read") { format!("{says}: {first}") } else { says.to_owned() };
+    let mut fault = judge::fault(backup, what, judge::subject(backup), *backup.severity, text);
     fault.word("reason", reason);
     fault.show("what the program said", words);
     fault

@@ -40,6 +40,7 @@ fn configuration(host: &Host<'_>, looked: &mut Looked) {
         let lower = line.to_ascii_lowercase();
         [
             "permission denied",
+            super::ask::SWITCHING,
             "no such file",
             "could not be determined",
             "failed to compress",
@@ -207,6 +208,10 @@ mod tests {
             (
                 "error: skipping \"/var/log/x.log\" because parent directory has insecure permissions",
                 "rotation-invalid path:/etc/logrotate.conf",
+            ),
+            (
+                "error: error switching euid from 996 to 0 and egid from 996 to 0 (pid 235): Operation not permitted",
+                "",
             ),
             ("error: error opening state file /var/lib/logrotate/status: Permission denied", ""),
         ] {
