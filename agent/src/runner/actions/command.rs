@@ -1,6 +1,7 @@
 //! `command`: starts a program with an argument vector, under a supervisor that ends everything it started. After a
 //! crash the supervisor's lock tells when the last of its processes is gone; nothing is decided before that.
 
+use super::act::{Act, At};
 use crate::runner::clock;
 use crate::runner::step_exec::{Ending, Report};
 use rustix::fs::{FlockOperation, flock};
@@ -168,5 +169,63 @@ pub fn undo(
     match fault(&report) {
         None => Ok(report.output),
         Some(how) => Err(format!("{}: {how}: {}", undo_argv[0], report.output)),
+    }
+}
+
+/// The file by which the supervisor of a step shows that it lives.
+const LOCK: &str = "lock";
+
+/// A program with what takes it back and what knows whether it took effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Started<'a> {
+    pub argv: &'a [String],
+    pub undo_argv: &'a [String],
+    pub probe_argv: &'a [String],
+}
+
+impl Started<'_> {
+    /// The file by which the supervisor of the step shows that it lives.
+    fn lock(at: &At<'_>) -> PathBuf {
+        at.bench.quarantine.folder(at.step).join(LOCK)
+    }
+}
+
+impl Act for Started<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
+        let Prior { already } = capture(&at.bench.programs, self.probe_argv, at.timeout_ms())?;
+        Ok(match (already, self.probe_argv.is_empty()) {
+            (true, _) => format!("nothing: {} says that it is so already", self.probe_argv[0]),
+            (false, true) => format!("{} would be run; what it changes, it alone knows", self.argv.join(" ")),
+            (false, false) => format!("{} would be run; it is not so yet", self.argv.join(" ")),
+        })
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
+        let (quarantine, step) = (&at.bench.quarantine, at.step);
+        quarantine.fresh(step)?;
+        quarantine.place(step, LOCK)?.create()?;
+        capture(&at.bench.programs, self.probe_argv, at.timeout_ms())
+    }
+
+    fn perform(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        match self.outcome(at, prior) {
+            StepResult::Done { output } => Ok(output),
+            StepResult::Failed { reason, .. } => Err(reason),
+        }
+    }
+
+    fn outcome(&self, at: &mut At<'_>, prior: &Prior) -> StepResult {
+        perform(&at.bench.programs, self.argv, at.timeout_ms(), &Self::lock(at), *prior)
+    }
+
+    fn probe(&self, at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(&at.bench.programs, self.probe_argv, at.timeout_ms(), &Self::lock(at), *prior))
+    }
+
+    fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        let programs = (self.undo_argv, self.probe_argv);
+        undo(&at.bench.programs, programs, at.timeout_ms(), &Self::lock(at), *prior)
     }
 }

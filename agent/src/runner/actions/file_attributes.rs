@@ -2,6 +2,7 @@
 //! names is refused. Undo acts on what the step set; what somebody else has set since is left alone as residue.
 
 use super::accounts;
+use super::act::{Act, At};
 use super::meta::Meta;
 use super::place::Place;
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown};
@@ -134,4 +135,41 @@ pub fn undo(path: &AbsPath, prior: &Prior) -> Result<String, String> {
     }
     set(&file, now, prior.before).map_err(|e| place.failed("set back", e))?;
     Ok(format!("{path} has its mode and owner back"))
+}
+
+/// Which file, and what of it to set.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    pub path: &'a AbsPath,
+    pub wanted: Wanted<'a>,
+}
+
+impl Act for Change<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, _at: &mut At<'_>) -> Result<String, String> {
+        let Prior { before, after, .. } = capture(self.path, self.wanted)?;
+        let shown = |(mode, uid, gid): Attributes| format!("{mode:04o} {uid}:{gid}");
+        Ok(if before == after {
+            format!("nothing: {} has {}", self.path, shown(before))
+        } else {
+            format!("{} would go from {} to {}", self.path, shown(before), shown(after))
+        })
+    }
+
+    fn capture(&self, _at: &mut At<'_>) -> Result<Prior, String> {
+        capture(self.path, self.wanted)
+    }
+
+    fn perform(&self, _at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        perform(self.path, prior)
+    }
+
+    fn probe(&self, _at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(self.path, prior))
+    }
+
+    fn undo(&self, _at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        undo(self.path, prior)
+    }
 }

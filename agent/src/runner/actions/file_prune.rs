@@ -4,6 +4,7 @@
 //! On quarantine's own file system the move frees nothing until the quarantine expires; the step says so, and the
 //! playbook's verification decides whether that was enough. It never deletes what it did not keep.
 
+use super::act::{Act, At};
 use super::file_quarantine::give_back;
 use super::meta::Meta;
 use super::place::Place;
@@ -257,6 +258,42 @@ pub fn undo(
     residue.truncate(NAMES_SHOWN);
     let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
     Err(format!("{}{rest}", residue.join("; ")))
+}
+
+impl Act for Choice<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, _at: &mut At<'_>) -> Result<String, String> {
+        let any = Place::at(&std::path::Path::new(self.directory.as_str()).join("x"))?;
+        let doomed = choose(&any, *self)?;
+        let bytes: u64 = doomed.iter().map(|(_, meta)| meta.size).sum();
+        let names: Vec<&str> = doomed.iter().map(|(name, _)| name.as_str()).take(NAMES_SHOWN).collect();
+        let more = if doomed.len() > names.len() { ", …" } else { "" };
+        Ok(match doomed.len() {
+            0 => format!("nothing: no file of {} is to go", self.directory),
+            n => format!(
+                "{n} files of {} ({bytes} bytes) would go: {}{more}",
+                self.directory,
+                names.join(", ")
+            ),
+        })
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
+        capture(&at.bench.quarantine, at.step, *self)
+    }
+
+    fn perform(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        perform(&at.bench.quarantine, at.step, *self, prior)
+    }
+
+    fn probe(&self, at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(&at.bench.quarantine, at.step, *self, prior))
+    }
+
+    fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        undo(&at.bench.quarantine, at.step, *self, prior)
+    }
 }
 
 #[cfg(test)]

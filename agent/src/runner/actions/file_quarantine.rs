@@ -1,6 +1,7 @@
 //! `file.quarantine`: moves one file out of the way. Undo puts it back where its name is still free; a file that
 //! somebody has put there since stays, and the undo says so as residue.
 
+use super::act::{Act, At};
 use super::place::Place;
 use super::quarantine::{Kept, Quarantine};
 use serde::{Deserialize, Serialize};
@@ -81,5 +82,38 @@ fn here(place: &Place, kept: &Kept) -> Result<bool, String> {
     match place.open(false)? {
         Some(file) => kept.is(&file).map_err(|e| place.failed("read", e)),
         None => Ok(false),
+    }
+}
+
+/// Which file to move out of the way.
+#[derive(Clone, Copy, Debug)]
+pub struct PutAway<'a> {
+    pub path: &'a AbsPath,
+}
+
+impl Act for PutAway<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, _at: &mut At<'_>) -> Result<String, String> {
+        let place = Place::of(self.path)?;
+        let file = place.open(false)?.ok_or_else(|| place.failed("move away", "it does not exist"))?;
+        let size = file.metadata().map_err(|e| place.failed("look at", e))?.len();
+        Ok(format!("{} ({size} bytes) would move to quarantine", self.path))
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
+        capture(&at.bench.quarantine, at.step, self.path)
+    }
+
+    fn perform(&self, _at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        perform(self.path, prior)
+    }
+
+    fn probe(&self, _at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(self.path, prior))
+    }
+
+    fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        undo(&at.bench.quarantine, at.step, self.path, prior)
     }
 }

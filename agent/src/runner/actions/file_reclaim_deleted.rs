@@ -2,6 +2,7 @@
 //! its inode among that process's descriptors. Its bytes are copied to quarantine where they fit; no name leads
 //! back to it, so there is no undo.
 
+use super::act::{Act, At};
 use super::meta::Meta;
 use super::processes::{self, descriptors};
 use super::quarantine::{Kept, Quarantine};
@@ -95,4 +96,31 @@ pub fn undo(
     } else {
         format!("the deleted {path} is emptied and its {} bytes are lost", prior.meta.size)
     })
+}
+
+impl Act for Deleted<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
+        let (file, meta) = open(*self)?;
+        let copy = if at.bench.quarantine.fits(meta.size, &file)? { "after" } else { "without" };
+        let (path, pid) = (self.path, self.process.pid);
+        Ok(format!("the deleted {path} of process {pid} would lose its {} bytes, {copy} a copy", meta.size))
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
+        capture(&at.bench.quarantine, at.step, *self)
+    }
+
+    fn perform(&self, _at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        perform(*self, prior)
+    }
+
+    fn probe(&self, _at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(*self, prior))
+    }
+
+    fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        undo(&at.bench.quarantine, at.step, *self, prior)
+    }
 }

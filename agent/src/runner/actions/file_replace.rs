@@ -5,6 +5,7 @@
 //! Undo acts on what the step left. If somebody else has changed or removed the file since, his version stays in
 //! place untouched, what was before stays in quarantine, and the undo says so as residue.
 
+use super::act::{Act, At};
 use super::meta::Meta;
 use super::place::Place;
 use super::quarantine::{Kept, Quarantine, beside, sha256};
@@ -228,4 +229,48 @@ fn is_after(place: &Place, prior: &Prior) -> Result<bool, String> {
         return Ok(false);
     }
     Ok(sha256(&file).map_err(|e| place.failed("read", e))? == prior.after_sha256)
+}
+
+/// Which file, and what is to be in it.
+#[derive(Debug)]
+pub struct Replace<'a> {
+    pub path: &'a AbsPath,
+    pub content: Content<'a>,
+}
+
+impl Act for Replace<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, _at: &mut At<'_>) -> Result<String, String> {
+        let place = Place::of(self.path)?;
+        let Some(file) = place.open(false)? else {
+            let (_, meta) = self.content.after(None)?;
+            return Ok(format!("{} does not exist and would be made, {} bytes", self.path, meta.size));
+        };
+        let meta = Meta::of(&file).map_err(|e| place.failed("look at", e))?;
+        single(&place, &meta)?;
+        let before = sha256(&file).map_err(|e| place.failed("read", e))?;
+        let (after, next) = self.content.after(Some(&meta))?;
+        Ok(if before == after {
+            format!("the bytes of {} would stay: they are as they should be", self.path)
+        } else {
+            format!("the {} bytes of {} would be replaced by {} others", meta.size, self.path, next.size)
+        })
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
+        capture(&at.bench.quarantine, at.step, self.path, &self.content)
+    }
+
+    fn perform(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        perform(at.step, self.path, &self.content, prior)
+    }
+
+    fn probe(&self, _at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(self.path, prior))
+    }
+
+    fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        undo(&at.bench.quarantine, at.step, self.path, prior)
+    }
 }

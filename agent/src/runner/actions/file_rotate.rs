@@ -4,6 +4,7 @@
 //! Undo renames back, each file known by its inode. A file that somebody made at one of the names since is left
 //! alone, and the undo says so as residue.
 
+use super::act::{Act, At};
 use super::file_quarantine::give_back;
 use super::meta::Meta;
 use super::place::Place;
@@ -135,4 +136,46 @@ pub fn undo(
         give_back(quarantine, step, &slot(path, prior.moving.len())?, kept)?;
     }
     Ok(format!("{path} and its older files have their names back"))
+}
+
+/// Which file to rotate, and how many old ones stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotate<'a> {
+    pub path: &'a AbsPath,
+    pub keep: u32,
+}
+
+impl Act for Rotate<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, _at: &mut At<'_>) -> Result<String, String> {
+        let mut there = 0;
+        while there <= self.keep as usize && slot(self.path, there)?.open(false)?.is_some() {
+            there += 1;
+        }
+        let path = self.path;
+        match there {
+            0 => Err(format!("failed to rotate {path}: it does not exist")),
+            n if n > self.keep as usize => {
+                Ok(format!("{path} and its {} old files would move on by one; the oldest would go", n - 1))
+            }
+            n => Ok(format!("{path} and its {} old files would move on by one", n - 1)),
+        }
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
+        capture(&at.bench.quarantine, at.step, self.path, self.keep)
+    }
+
+    fn perform(&self, _at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        perform(self.path, prior)
+    }
+
+    fn probe(&self, _at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(self.path, prior))
+    }
+
+    fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        undo(&at.bench.quarantine, at.step, self.path, prior)
+    }
 }

@@ -5,6 +5,7 @@
 //! was exchanged meanwhile is left alone. Between the last look and the emptying a line may be lost, as with every
 //! copy-and-truncate.
 
+use super::act::{Act, At};
 use super::file_replace::single;
 use super::meta::Meta;
 use super::place::Place;
@@ -187,4 +188,43 @@ fn write_all(parts: &[File], to: &File, mut at: u64) -> io::Result<u64> {
     }
     target.flush()?;
     Ok(at)
+}
+
+/// Which file to empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Truncate<'a> {
+    pub path: &'a AbsPath,
+}
+
+impl Act for Truncate<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
+        let place = Place::of(self.path)?;
+        let file = place.open(true)?.ok_or_else(|| place.failed("empty", "it does not exist"))?;
+        let meta = Meta::of(&file).map_err(|e| place.failed("look at", e))?;
+        single(&place, &meta)?;
+        let copy = if at.bench.quarantine.fits(meta.size, &file)? {
+            "after a copy of them is made"
+        } else {
+            "of which no copy can be kept: too little room"
+        };
+        Ok(format!("{} would lose its {} bytes, {copy}", self.path, meta.size))
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
+        capture(&at.bench.quarantine, at.step, self.path)
+    }
+
+    fn perform(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        perform(&at.bench.quarantine, at.step, self.path, prior)
+    }
+
+    fn probe(&self, _at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(self.path, prior))
+    }
+
+    fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        undo(&at.bench.quarantine, at.step, self.path, prior)
+    }
 }

@@ -1,6 +1,7 @@
 //! `process.signal`: signals one process, known by number and start time, through a descriptor of it, so that a
 //! number used again is never hit. The agent itself is no target.
 
+use super::act::{Act, At};
 use super::processes::{self, look};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -81,5 +82,37 @@ fn raw(signal: ProcessSignal) -> Signal {
         ProcessSignal::Cont => Signal::CONT,
         ProcessSignal::Usr1 => Signal::USR1,
         ProcessSignal::Usr2 => Signal::USR2,
+    }
+}
+
+/// Which signal to which process.
+#[derive(Clone, Copy, Debug)]
+pub struct Signalled {
+    pub process: ProcessRef,
+    pub signal: ProcessSignal,
+}
+
+impl Act for Signalled {
+    type Prior = Prior;
+
+    fn foresee(&self, _at: &mut At<'_>) -> Result<String, String> {
+        let Prior { state, .. } = capture(self.process)?;
+        Ok(format!("process {} (state {state}) would be sent {:?}", self.process.pid, self.signal))
+    }
+
+    fn capture(&self, _at: &mut At<'_>) -> Result<Prior, String> {
+        capture(self.process)
+    }
+
+    fn perform(&self, at: &mut At<'_>, _prior: &Prior) -> Result<String, String> {
+        perform(self.process, self.signal, at.timeout_ms())
+    }
+
+    fn probe(&self, _at: &mut At<'_>, _prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(self.process, self.signal))
+    }
+
+    fn undo(&self, _at: &mut At<'_>, _prior: &Prior) -> Result<String, String> {
+        undo(self.process, self.signal)
     }
 }

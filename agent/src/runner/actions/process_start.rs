@@ -2,6 +2,7 @@
 //! so that it outlives it. Everything it starts carries the step's name in its environment, and by that an undo
 //! finds and ends it, also after a crash and however often it forked.
 
+use super::act::{Act, At};
 use super::processes::{self, Process};
 use crate::runner::clock;
 use crate::runner::settings::NamedProcess;
@@ -9,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use sopwith_domain::run::{Effect, StepContext};
-use sopwith_domain::value::{AbsPath, ProcessRef};
+use sopwith_domain::value::{AbsPath, ProcessRef, Word};
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -169,5 +170,42 @@ fn end(process: Process, signals: &[Signal]) {
         if let Ok(1) = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout)) {
             return;
         }
+    }
+}
+
+/// Which program for which named process.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    pub process: &'a Word,
+    pub program: &'a AbsPath,
+}
+
+impl Act for Start<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
+        let running = capture(at.bench.process(self.process)?, self.program)?.running;
+        Ok(if running {
+            format!("nothing: {} runs", self.process)
+        } else {
+            format!("{} would be started for {}, which does not run", self.program, self.process)
+        })
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
+        capture(at.bench.process(self.process)?, self.program)
+    }
+
+    fn perform(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        let (supervisor, named) = (&at.bench.programs.supervisor, at.bench.process(self.process)?);
+        perform(supervisor, at.step, named, self.program, prior)
+    }
+
+    fn probe(&self, at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(at.step, at.bench.process(self.process)?, prior))
+    }
+
+    fn undo(&self, at: &mut At<'_>, _prior: &Prior) -> Result<String, String> {
+        undo(at.step)
     }
 }

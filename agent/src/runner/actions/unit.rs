@@ -5,6 +5,7 @@
 //! whoever watches for failed units would take the fault for gone. systemd has no word for that but the death of
 //! its processes, so they are killed, where systemd does not start the unit again by itself.
 
+use super::act::{Act, At};
 use super::systemd::{Job, Systemd, UnitState};
 use serde::{Deserialize, Serialize};
 use sopwith_domain::run::Effect;
@@ -139,6 +140,50 @@ fn ended(systemd: &mut Systemd, unit: &UnitName) -> Result<UnitState, String> {
             return Ok(now);
         }
         std::thread::sleep(std::time::Duration::from_millis(LEFT_JOB_POLL_MS));
+    }
+}
+
+/// What is asked of which unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit<'a> {
+    pub unit: &'a UnitName,
+    pub doing: Doing,
+}
+
+impl Act for Unit<'_> {
+    type Prior = Prior;
+
+    fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
+        let Prior { before } = capture(&mut at.bench.systemd, self.unit, self.doing)?;
+        let (unit, now) = (self.unit, format!("{} ({})", before.active_state, before.sub_state));
+        Ok(match self.doing {
+            Doing::ResetFailed if before.active_state != "failed" => format!("nothing: {unit} is {now}"),
+            Doing::ResetFailed => format!("{unit}, now {now}, would no longer count as failed"),
+            Doing::Job(Job::Start) if before.runs() => format!("nothing: {unit} is {now}"),
+            Doing::Job(Job::Stop) if !before.runs() => format!("nothing: {unit} is {now}"),
+            Doing::Job(Job::Start) => format!("{unit}, now {now}, would be started"),
+            Doing::Job(Job::Stop) => format!("{unit}, now {now}, would be stopped"),
+            Doing::Job(Job::Restart) => format!("{unit}, now {now}, would be ended and started anew"),
+            Doing::Job(Job::Reload) => format!("{unit}, now {now}, would read its configuration again"),
+        })
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
+        capture(&mut at.bench.systemd, self.unit, self.doing)
+    }
+
+    fn perform(&self, at: &mut At<'_>, _prior: &Prior) -> Result<String, String> {
+        let timeout_ms = at.timeout_ms();
+        perform(&mut at.bench.systemd, self.unit, self.doing, timeout_ms)
+    }
+
+    fn probe(&self, at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
+        Ok(probe(&mut at.bench.systemd, self.unit, self.doing, prior))
+    }
+
+    fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
+        let timeout_ms = at.timeout_ms();
+        undo(&mut at.bench.systemd, self.unit, self.doing, prior, timeout_ms)
     }
 }
 

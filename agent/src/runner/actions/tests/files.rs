@@ -18,6 +18,20 @@ fn done_and_undone_leaves_the_world_as_it_was() {
 }
 
 #[test]
+fn foreseeing_changes_nothing_and_has_something_to_say() {
+    for (name, make) in CASES {
+        let mut world = World::new();
+        let step = step(make(&world));
+        let before = world.fingerprint();
+        let told = foresee(&mut world.bench, context(&step)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(told.contains("would"), "{name}: {told}");
+        assert_eq!(world.fingerprint(), before, "{name}");
+        let kept = fs::read_dir(world.folder.path().join("quarantine")).expect("quarantine");
+        assert_eq!(kept.count(), 0, "{name} keeps nothing");
+    }
+}
+
+#[test]
 fn done_and_undone_across_file_systems_leaves_the_world_as_it_was() {
     for (name, make) in CASES {
         let Some(world) = elsewhere() else { return };

@@ -1,5 +1,9 @@
-//! The typed actions that a step can perform, each with what it touches and what undoes it.
-//! An action is data; performing it is the runner's, through [`crate::run::Host`].
+//! The typed actions that a step can perform. An action is data; performing it is the runner's, through
+//! [`crate::run::Host`].
+
+mod arguments;
+mod reach;
+mod words;
 
 use crate::signal::Subject;
 use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Word};
@@ -150,114 +154,6 @@ impl Action {
             Self::FileOwner { .. } => "file.owner",
             Self::FileReclaimDeleted { .. } => "file.reclaim-deleted",
             Self::Command { .. } => "command",
-        }
-    }
-
-    /// Returns what the action touches: its lock, and what declarations and protection are asked about.
-    pub fn touches(&self) -> Vec<Subject> {
-        match self {
-            Self::UnitStart { unit }
-            | Self::UnitStop { unit }
-            | Self::UnitRestart { unit }
-            | Self::UnitReload { unit }
-            | Self::UnitResetFailed { unit } => vec![Subject::Unit(unit.clone())],
-            Self::ProcessSignal { process, .. } => {
-                vec![Subject::Process(Word::new(process.pid.to_string()).expect("digits are a word"))]
-            }
-            Self::ProcessStart { process, .. } => vec![Subject::Process(process.clone())],
-            Self::FileTruncate { path }
-            | Self::FileRotate { path, .. }
-            | Self::FileQuarantine { path }
-            | Self::FileRestore { path, .. }
-            | Self::FileWrite { path, .. }
-            | Self::FileMode { path, .. }
-            | Self::FileOwner { path, .. }
-            | Self::FileReclaimDeleted { path, .. } => vec![Subject::Path(path.clone())],
-            Self::FilePrune { directory, .. } => vec![Subject::Path(directory.clone())],
-            Self::Command { touches, .. } => touches.clone(),
-        }
-    }
-
-    /// Returns how the action can be taken back.
-    pub fn undo(&self) -> Undo {
-        match self {
-            Self::UnitReload { .. } | Self::UnitResetFailed { .. } => Undo::Nothing,
-            Self::ProcessSignal { signal, .. } => match signal {
-                ProcessSignal::Term | ProcessSignal::Kill => Undo::Irreversible,
-                _ => Undo::Nothing,
-            },
-            // What a deleted file held is copied to quarantine, but no name leads back to it.
-            Self::FileReclaimDeleted { .. } => Undo::Irreversible,
-            Self::Command { undo_argv, .. } if undo_argv.is_empty() => Undo::Irreversible,
-            _ => Undo::Inverse,
-        }
-    }
-
-    /// Returns what is wrong with the arguments beyond their types, or nothing.
-    pub fn fault(&self) -> Option<String> {
-        match self {
-            Self::FileWrite { content, .. } if content.len() > WRITE_BYTES_MAX => {
-                Some(format!("content of {} bytes, at most {WRITE_BYTES_MAX}", content.len()))
-            }
-            Self::FilePrune { group_until: Some(_), group_parts: Some(_), .. } => {
-                Some("group_until and group_parts are two ways to group: give one".into())
-            }
-            Self::FilePrune { group_parts: Some(parts), .. } if !(1..=16).contains(parts) => {
-                Some(format!("group_parts is {parts}, must be 1 to 16"))
-            }
-            Self::FileRotate { keep, .. } if !(1..=99).contains(keep) => {
-                Some(format!("keep is {keep}, must be 1 to 99"))
-            }
-            Self::FileMode { mode, .. } if octal_mode(mode).is_none() => {
-                Some(format!("mode {mode} must be three or four octal digits"))
-            }
-            Self::Command { argv, undo_argv, probe_argv, touches } => {
-                let vectors = [argv, undo_argv, probe_argv];
-                if argv.first().is_none_or(|program| AbsPath::new(program.as_str()).is_err()) {
-                    Some("argv must begin with the absolute path of a program".into())
-                } else if vectors.iter().any(|v| v.len() > ARGV_MAX || v.iter().any(|a| a.contains('\0'))) {
-                    Some(format!("an argument vector has at most {ARGV_MAX} parts and no NUL"))
-                } else if touches.is_empty() {
-                    Some("touches must name what the program changes".into())
-                } else {
-                    None
-                }
-            }
-            _ => None,
-        }
-    }
-
-    /// Returns the action as one sentence for people.
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::UnitStart { unit } => format!("Start {unit}"),
-            Self::UnitStop { unit } => format!("Stop {unit}"),
-            Self::UnitRestart { unit } => format!("Restart {unit}"),
-            Self::UnitReload { unit } => format!("Have {unit} reload its configuration"),
-            Self::UnitResetFailed { unit } => format!("Clear the failed state of {unit}"),
-            Self::ProcessSignal { process, signal } => {
-                format!(
-                    "Send {signal:?} to process {} (started at tick {})",
-                    process.pid, process.start_ticks
-                )
-            }
-            Self::ProcessStart { process, program } => format!("Start the process {process}: {program}"),
-            Self::FileTruncate { path } => format!("Empty {path}, keeping a copy where it fits"),
-            Self::FileRotate { path, keep } => format!("Rotate {path}, keeping {keep} old files"),
-            Self::FilePrune { directory, pattern, keep_newest, group_until, group_parts, .. } => {
-                let grouped = group_until.is_some() || group_parts.is_some();
-                let each = if grouped { " of each group" } else { "" };
-                format!("Move {pattern} in {directory} to quarantine, but for the newest {keep_newest}{each}")
-            }
-            Self::FileQuarantine { path } => format!("Move {path} to quarantine"),
-            Self::FileRestore { path, from } => format!("Restore {path} from {from}"),
-            Self::FileWrite { path, content } => format!("Write {} bytes to {path}", content.len()),
-            Self::FileMode { path, mode } => format!("Set the mode of {path} to {mode}"),
-            Self::FileOwner { path, user, group } => format!("Set the owner of {path} to {user}:{group}"),
-            Self::FileReclaimDeleted { process, path, .. } => {
-                format!("Empty the deleted file {path} that process {} still holds open", process.pid)
-            }
-            Self::Command { argv, .. } => format!("Run {}", argv.join(" ")),
         }
     }
 }
