@@ -10,7 +10,7 @@ use crate::ids::{Digest, Epoch, HostId, IncidentId};
 use crate::incident::{Incident, Phase};
 use crate::mutant::{self, Mutant};
 use crate::plan::Plan;
-use crate::run::What;
+use crate::run::{End, What};
 use crate::signal::{Condition, Signal};
 use crate::state::State;
 use crate::time::Timestamp;
@@ -135,7 +135,7 @@ fn fold(state: &State, incident: &Incident, signal: &Signal, now: Timestamp) -> 
     let mut events = vec![Event::SignalFolded { incident: incident.id, signal: Box::new(signal.clone()) }];
     match &incident.phase {
         Phase::Detected => events.extend(propose(state, &Case::known(incident, signal), now)),
-        Phase::Watching { .. } if after_last_run(state, incident, signal) => {
+        Phase::Watching { .. } if !mended(state, incident) || after_last_run(state, incident, signal) => {
             let reason = "the condition came back".to_owned();
             events.push(Event::IncidentReopened { incident: incident.id, reason });
             let proposed = propose(state, &Case::known(incident, signal), now);
@@ -151,6 +151,13 @@ fn fold(state: &State, incident: &Incident, signal: &Signal, now: Timestamp) -> 
         _ => {}
     }
     events
+}
+
+/// Says whether the last run, if there was one, ended with its checks passed. After one that was undone the fault is as
+/// it was before: the host, which speaks in order, has said so after it last said otherwise.
+fn mended(state: &State, incident: &Incident) -> bool {
+    let last = incident.runs.last().and_then(|run| state.runs.get(run));
+    last.and_then(crate::evolve::ended).is_none_or(|end| *end == End::Resolved)
 }
 
 /// Says whether the signal was seen after the last run ended, both by the host's own clock.

@@ -13,6 +13,9 @@ fn ends_of_runs() {
             "run_reported escalated"),
         ("undone after the condition went", |t| { t.raise("stuck"); t.clear("stuck"); t.undone() },
             "run_reported watch_began"),
+        ("undone, and its end heard before the word that it holds again", |t| {
+            t.raise("stuck"); t.clear("stuck"); t.undone(); t.raise("stuck")
+        }, "item_taken signal_folded incident_reopened plan_proposed plan_approved order_released"),
         ("parked", |t| { t.raise("stuck"); t.runs(End::Parked { reason: "?".into(), residue: vec![] }) },
             "run_reported escalated"),
         ("a second try", |t| { t.raise("stuck"); t.undone(); t.raise("stuck") },
