@@ -7,4 +7,5 @@ pub mod config;
 pub mod discover;
 pub mod runner;
 pub mod runner_protocol;
+mod unit_path;
 pub mod watcher;

@@ -55,13 +55,24 @@ enum Role {
     Status,
     /// Look at this host by every operating norm and show what is broken; fails where there is anything.
     Norms(watcher::NormsArguments),
-    /// Supervise one program of a step (used by the runner).
-    #[command(hide = true)]
-    StepExec(runner::StepExecArguments),
 }
+
+/// Supervises one program of a step: used by the runner only, which waits for it to start. So it does without the
+/// command line of the other roles, which takes a while to build.
+#[derive(Parser)]
+#[command(name = "sopwith-agent step-exec")]
+struct StepExec {
+    #[command(flatten)]
+    arguments: runner::StepExecArguments,
+}
+const STEP_EXEC: &str = "step-exec";
 
 fn main() -> ExitCode {
     watcher::end_with_parent();
+    if std::env::args_os().nth(1).is_some_and(|role| role == STEP_EXEC) {
+        let step = StepExec::parse_from(std::env::args_os().skip(1));
+        return runner::step_exec(&step.arguments);
+    }
     let arguments = Arguments::parse();
     let config = arguments.config.as_path();
     match arguments.role {
@@ -79,6 +90,5 @@ fn main() -> ExitCode {
         Role::Resume => watcher::resume(config),
         Role::Status => watcher::status(config),
         Role::Norms(norms) => watcher::norms_command(config, &norms),
-        Role::StepExec(step) => runner::step_exec(&step),
     }
 }

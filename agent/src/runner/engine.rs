@@ -59,6 +59,8 @@ pub struct Engine {
     active: Vec<Active>,
     holding: Vec<Sealed>,
     acked_through: u64,
+    /// How much of that the journal's file knows.
+    acked_kept: u64,
     /// Whether the server has yet to say that nothing of the journal is missing.
     unsure: bool,
     epoch_began_ms: i64,
@@ -86,6 +88,7 @@ impl Engine {
             active: Vec::new(),
             holding: Vec::new(),
             acked_through,
+            acked_kept: acked_through,
             unsure: true,
             epoch_began_ms: i64::MIN / 2,
             expired_ms: None,
@@ -172,20 +175,32 @@ impl Engine {
             self.advance(index)?;
         }
         self.expire_quarantine();
-        self.publish();
         let wake_ms = self.active.iter().map(|run| run.wake_ms).min();
         let idle_ms = match (self.holding.is_empty(), std::mem::take(&mut self.room)) {
             (true, _) => IDLE_MS,
             (false, true) => 0,
             (false, false) => HOLDING_POLL_MS,
         };
-        Ok(wake_ms.map_or(idle_ms, |wake_ms| (wake_ms - clock::boot_ms()).clamp(0, idle_ms)))
+        let sleep_ms = || wake_ms.map_or(idle_ms, |wake_ms| (wake_ms - clock::boot_ms()).clamp(0, idle_ms));
+        if sleep_ms() > 0 {
+            self.keep_acked();
+        }
+        self.publish();
+        Ok(sleep_ms())
+    }
+
+    /// Keeps how far the server has the records, when nothing else is to be done: a step may be waiting for just this
+    /// word of the server, and need not wait for the disk as well.
+    fn keep_acked(&mut self) {
+        if self.acked_kept != self.acked_through {
+            self.acked_kept = self.acked_through;
+            self.journal.set_acked_through(self.acked_through);
+        }
     }
 
     fn take_in(&mut self, inbox: Inbox) -> Result<(), LogDown> {
         if let Some(through) = inbox.acked.filter(|through| *through > self.acked_through) {
             self.acked_through = through.min(self.journal.head().seq);
-            self.journal.set_acked_through(self.acked_through);
             self.active.iter_mut().for_each(|run| run.wake_ms = 0);
         }
         if let Some(begin) = inbox.begin_epoch {

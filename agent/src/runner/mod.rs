@@ -7,6 +7,7 @@
 
 pub mod actions;
 mod admission;
+mod born_in_group;
 mod budget;
 mod checks;
 mod clock;

@@ -5,6 +5,7 @@
 //! Its standard input is a lifeline: when the runner is gone, so is the program. Its standard output is a report.
 
 use super::actions::processes::descendants;
+use super::born_in_group::{self, Start};
 use super::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, flock};
@@ -119,16 +120,19 @@ fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let started = match &cgroup {
         Some(cgroup) => cgroup.start(&mut command)?,
-        None => command.spawn(),
+        None => command.spawn().and_then(|child| pid_of(&child)),
     };
     drop(command);
     let program = &arguments.argv[0];
-    let child = started.map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    let pid = started.map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
     rustix::io::ioctl_fionbio(&pipe, true)?;
     let mut tree =
         Tree { program: pid, status: None, cgroup, pipe, output: Output::default(), drained: false };
     Ok(tree.run(arguments.timeout_ms))
+}
+
+fn pid_of(child: &Child) -> io::Result<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData.into())
 }
 
 /// A control group of the program's own, where cgroup v2 can be written.
@@ -159,12 +163,20 @@ impl Cgroup {
         Some(Self { path, home })
     }
 
-    /// Starts the program inside: a child begins where its parent is, so the supervisor goes in for that moment. There
-    /// is no instant in which the program is outside.
+    /// Starts the program inside. There is no instant in which it is outside.
     ///
     /// # Errors
     /// The supervisor could not go in or come out again; then nothing of the program lives.
-    fn start(&self, command: &mut Command) -> io::Result<io::Result<Child>> {
+    fn start(&self, command: &mut Command) -> io::Result<io::Result<Pid>> {
+        match born_in_group::start(command, File::open(&self.path)?.as_fd()) {
+            Start::Runs(pid) => Ok(Ok(pid)),
+            Start::Fails(error) => Ok(Err(error)),
+            Start::Cannot => self.start_from_inside(command),
+        }
+    }
+
+    /// A child begins where its parent is, so the supervisor goes in for that moment.
+    fn start_from_inside(&self, command: &mut Command) -> io::Result<io::Result<Pid>> {
         fs::write(self.path.join("cgroup.procs"), "0")?;
         let mut started = command.spawn();
         let out = fs::write(self.home.join("cgroup.procs"), "0");
@@ -172,7 +184,7 @@ impl Cgroup {
             let _ = child.kill();
             let _ = child.wait();
         }
-        out.map(|()| started)
+        out.map(|()| started.and_then(|child| pid_of(&child)))
     }
 
     fn kill(&self) {

@@ -116,7 +116,8 @@ impl Systemd {
     /// systemd cannot be reached or does not know the unit.
     pub fn state(&mut self, unit: &UnitName) -> Result<UnitState, String> {
         self.looking(async |bus| {
-            let path = load(bus, unit).await?;
+            // systemd loads the unit when its object is asked for, as it would by name.
+            let path = crate::unit_path::of(unit);
             let service = unit.as_str().ends_with(".service");
             // Of a service's own properties only these two: all of them would have systemd read its control group.
             let (of_unit, main_pid, restart) = tokio::join!(
@@ -195,21 +196,15 @@ impl Systemd {
 }
 
 /// Returns what every kind of unit has.
-async fn properties(bus: &Connection, unit: &OwnedObjectPath) -> Result<Properties, zbus::Error> {
+async fn properties(bus: &Connection, unit: &str) -> Result<Properties, zbus::Error> {
     let reply = bus.call_method(Some(SERVICE), unit, Some(PROPERTIES), "GetAll", &UNIT_INTERFACE).await?;
     reply.body().deserialize()
 }
 
 /// Returns one thing that only a service has.
-async fn property(bus: &Connection, unit: &OwnedObjectPath, name: &str) -> Result<OwnedVariant, zbus::Error> {
+async fn property(bus: &Connection, unit: &str, name: &str) -> Result<OwnedVariant, zbus::Error> {
     let asked = (SERVICE_INTERFACE, name);
     bus.call_method(Some(SERVICE), unit, Some(PROPERTIES), "Get", &asked).await?.body().deserialize()
-}
-
-async fn load(bus: &Connection, unit: &UnitName) -> Result<OwnedObjectPath, zbus::Error> {
-    let name = unit.as_str();
-    let reply = bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "LoadUnit", &name).await?;
-    reply.body().deserialize()
 }
 
 /// Hears of jobs that end from here on: a quick one is over before the answer to its start is read.

@@ -180,7 +180,7 @@ impl Uplink {
         if self.spool.lock().epoch() != asked.epoch {
             return Ok(());
         }
-        self.acknowledge(&answer.server_head, answer.items_through, asked).await?;
+        // The runner first: no step starts before the server has the record that its run was accepted.
         if let Some(status) = &asked.runner {
             self.records_through.store(answer.records_through, Ordering::Relaxed);
             if answer.records_through > status.acked_through {
@@ -188,7 +188,7 @@ impl Uplink {
                 let _ = self.runner.ask(Request::Acked { through: answer.records_through }).await;
             }
         }
-        Ok(())
+        self.acknowledge(&answer.server_head, answer.items_through, asked).await
     }
 
     async fn acknowledge(

@@ -1,6 +1,7 @@
 //! systemd over the system bus: what units there are, and every change of one as it happens.
 
 use super::judge::UnitView;
+use crate::unit_path::{self, UNITS};
 use futures_util::StreamExt;
 use sopwith_domain::value::UnitName;
 use std::collections::HashMap;
@@ -12,7 +13,6 @@ use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant};
 
 const SERVICE: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "/org/freedesktop/systemd1";
-const UNITS: &str = "/org/freedesktop/systemd1/unit";
 const MANAGER_INTERFACE: &str = "org.freedesktop.systemd1.Manager";
 const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -110,7 +110,7 @@ impl Bus {
             let message = self.changes.next().await.ok_or("the connection to systemd broke")?;
             let Ok(message) = message else { continue };
             let header = message.header();
-            let Some(unit) = header.path().and_then(|path| unit_of(path.as_str())) else { continue };
+            let Some(unit) = header.path().and_then(|path| unit_path::unit(path.as_str())) else { continue };
             let body = message.body();
             let Ok((interface, values, _)) = body.deserialize::<(String, Values, Vec<String>)>() else {
                 continue;
@@ -161,7 +161,7 @@ impl Bus {
     /// # Errors
     /// systemd does not answer.
     pub(super) async fn complete(&self, unit: &UnitName, view: &mut UnitView) -> Result<(), String> {
-        let path = path_of(unit);
+        let path = unit_path::of(unit);
         let get = async |interface: &str, name: &str| {
             let reply = self.call(&path, PROPERTIES, "Get", &(interface, name)).await?;
             let value: OwnedVariant = reply.body().deserialize().map_err(|e| told(&e))?;
@@ -241,60 +241,9 @@ fn units(value: &OwnedVariant) -> Vec<UnitName> {
     names.into_iter().filter_map(|name| UnitName::new(name).ok()).collect()
 }
 
-/// Returns the unit of an object path: systemd writes every other character than letters and digits as `_xx`.
-fn unit_of(path: &str) -> Option<UnitName> {
-    let label = path.strip_prefix(UNITS)?.strip_prefix('/')?;
-    let mut name = Vec::with_capacity(label.len());
-    let mut bytes = label.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'_' {
-            let digits = [bytes.next()?, bytes.next()?];
-            name.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-        } else {
-            name.push(byte);
-        }
-    }
-    UnitName::new(String::from_utf8(name).ok()?).ok()
-}
-
-fn path_of(unit: &UnitName) -> String {
-    let mut path = format!("{UNITS}/");
-    for (at, byte) in unit.as_str().bytes().enumerate() {
-        if byte.is_ascii_alphabetic() || byte.is_ascii_digit() && at > 0 {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("_{byte:02x}"));
-        }
-    }
-    path
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn units_and_their_paths() {
-        for (name, path) in [
-            ("cron.service", "cron_2eservice"),
-            ("demo-web.service", "demo_2dweb_2eservice"),
-            ("getty@tty1.service", "getty_40tty1_2eservice"),
-            ("3proxy.service", "_33proxy_2eservice"),
-            ("srv-x\\x2dy.mount", "srv_2dx_5cx2dy_2emount"),
-        ] {
-            let unit = UnitName::new(name).expect("a unit");
-            let path = format!("{UNITS}/{path}");
-            assert_eq!((path_of(&unit), unit_of(&path)), (path.clone(), Some(unit)));
-        }
-        for path in [
-            "/org/freedesktop/systemd1",
-            "/org/freedesktop/systemd1/unit/a_2",
-            "/x",
-            "/org/freedesktop/systemd1/unit/sda_2edevice",
-        ] {
-            assert_eq!(unit_of(path), None, "{path}");
-        }
-    }
 
     #[tokio::test]
     async fn the_real_systemd_tells_its_units() {
