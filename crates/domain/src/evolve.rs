@@ -3,7 +3,7 @@
 
 use crate::approval::{ApprovedPlan, Basis};
 use crate::event::{Event, Recorded};
-use crate::ids::IncidentId;
+use crate::ids::{IncidentId, PlaybookId};
 use crate::incident::{Actor, Documents, Incident, Note, Phase, Proposal, Run};
 use crate::mutant::{self, Mutant};
 use crate::people::Person;
@@ -76,10 +76,11 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
             if let Ok(playbook) = Playbook::parse(&signed.text) {
                 let installed =
                     Installed { playbook, signed: signed.clone(), signer: signer.clone(), installed_at: at };
-                state.playbooks.insert(installed.playbook.id.clone(), installed);
+                retire(state, &installed.playbook.id);
+                install(state, installed);
             }
         }
-        Event::PlaybookRetired { playbook, .. } => drop(state.playbooks.remove(playbook)),
+        Event::PlaybookRetired { playbook, .. } => retire(state, playbook),
         Event::PolicySet { policy: signed, signer, .. } => {
             if let Ok(policy) = Policy::parse(&signed.text) {
                 state.policy = Some(PolicyInForce { policy, signed: signed.clone(), signer: signer.clone() });
@@ -372,6 +373,24 @@ fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
         }
         _ => (IncidentId(0), Actor::Sopwith, None),
     }
+}
+
+fn install(state: &mut State, installed: Installed) {
+    let id = &installed.playbook.id;
+    for answers in &installed.playbook.answers {
+        state.answering.entry(answers.kind.clone()).or_default().insert(id.clone());
+    }
+    state.playbooks.insert(id.clone(), installed);
+}
+
+fn retire(state: &mut State, id: &PlaybookId) {
+    let Some(before) = state.playbooks.remove(id) else { return };
+    for answers in &before.playbook.answers {
+        if let Some(others) = state.answering.get_mut(&answers.kind) {
+            others.remove(id);
+        }
+    }
+    state.answering.retain(|_, ids| !ids.is_empty());
 }
 
 /// Returns how a run ended, if it has.

@@ -7,6 +7,7 @@ use crate::order::SignedText;
 use crate::people::Person;
 use crate::playbook::Playbook;
 use crate::policy::Policy;
+use crate::signal::SignalKind;
 use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +66,8 @@ pub struct State {
     pub open: BTreeMap<Digest, IncidentId>,
     pub runs: BTreeMap<Digest, Run>,
     pub playbooks: BTreeMap<PlaybookId, Installed>,
+    /// The playbooks that answer each kind of signal, so that a large library costs no more than what it says of one.
+    pub answering: BTreeMap<SignalKind, BTreeSet<PlaybookId>>,
     pub policy: Option<PolicyInForce>,
     pub stop: Option<Stop>,
     pub people: BTreeMap<AccountName, Person>,
@@ -78,6 +81,12 @@ impl State {
     /// Returns the policy in force, or the one that permits nothing.
     pub fn policy(&self) -> Policy {
         self.policy.as_ref().map(|p| p.policy.clone()).unwrap_or_default()
+    }
+
+    /// Returns the playbooks that answer a kind of signal.
+    pub fn answers(&self, kind: &SignalKind) -> impl Iterator<Item = &Playbook> {
+        let ids = self.answering.get(kind).into_iter().flatten();
+        ids.filter_map(|id| self.playbooks.get(id)).map(|installed| &installed.playbook)
     }
 
     /// Returns how many automatic tries the fingerprint had in the day before `now`.

@@ -49,7 +49,7 @@ pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
     if let Some(why_not) = refrain(state, case, std::slice::from_ref(&case.signal.subject), now) {
         return refrained(case, why_not);
     }
-    let (choice, candidates) = choose(state.playbooks.values().map(|i| &i.playbook), case.signal);
+    let (choice, candidates) = choose(state.answers(&case.signal.kind), case.signal);
     let chosen = match &choice {
         Choice::One(playbook) => Some(playbook.id.clone()),
         _ => None,

@@ -427,6 +427,17 @@ fn playbooks_come_and_go() {
 }
 
 #[test]
+fn what_answers_a_kind_follows_the_library() {
+    let mut told = Told::new();
+    let known = |told: &Told| told.state.answering.values().flatten().count();
+    let before = known(&told);
+    told.retire("asked");
+    assert_eq!(known(&told), before - 1);
+    told.install(playbook("auto", "down", "auto", 2));
+    assert_eq!(known(&told), before - 1);
+}
+
+#[test]
 fn an_order_carries_what_it_was_approved_with() {
     let mut told = Told::new();
     told.raise("stuck");
