@@ -3,6 +3,7 @@
 //! Neither imports the other: between them there is only the runner's socket, whose frames are
 //! [`runner_protocol`]. [`config`] is what the host's administrator says to both.
 
+mod ballast;
 pub mod config;
 pub mod discover;
 pub mod runner;

@@ -55,6 +55,7 @@ fn bench() -> Option<Workbench> {
         systemd,
         programs: Programs { supervisor: "/nonexistent".into() },
         processes: [].into(),
+        reclaimable: Vec::new(),
     })
 }
 

@@ -15,6 +15,7 @@ mod metrics;
 mod norms;
 mod packs;
 mod probes;
+mod reclaimable;
 mod selector;
 mod types;
 mod watch;
@@ -34,6 +35,7 @@ pub use metrics::{Forecast, Leaks, Level, MetricRule, Metrics, NodeCompat, Runaw
 pub use norms::{Norms, Wanted};
 pub use packs::{pack, pack_names};
 pub use probes::*;
+pub use reclaimable::{CORES, CORES_PATTERN};
 pub use selector::Selector;
 pub use types::*;
 pub use watch::{Watch, listed, wildcard};

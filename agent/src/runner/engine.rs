@@ -81,6 +81,7 @@ impl Engine {
         runs: BTreeMap<Digest, Vec<Record>>,
         host: RealHost,
     ) -> Result<Self, LogDown> {
+        journal.make_room()?;
         let acked_through = journal.acked_through();
         let mut engine = Self {
             journal,
@@ -251,6 +252,7 @@ impl Engine {
     }
 
     fn accept(&mut self, warrant: Warrant) -> Result<(), LogDown> {
+        self.journal.make_room()?;
         let order: Order = warrant.order().clone();
         let (run, at) = (warrant.plan().digest(), clock::wall());
         let record = Record { run, at, what: What::Accepted { order: Box::new(order.clone()) } };

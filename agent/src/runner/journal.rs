@@ -1,6 +1,7 @@
 //! The run journal: every record of every run on this host, hash-chained and durable before anything follows from
 //! it. It remembers which orders were ever taken, so that none is taken twice, and the host's epoch.
 
+use crate::ballast;
 use rusqlite::{Connection, OptionalExtension, params};
 use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::run::{LogDown, PRIOR_BYTES_MAX, Record, RunLog, What};
@@ -9,7 +10,7 @@ use sopwith_journal::sqlite::{open_read_only, read_in};
 use sopwith_journal::{Log, SqliteLog, entries, verify_log};
 use sopwith_protocol::exchange::JournalHead;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name under which the head is kept of which it is certain that nothing of the journal was lost; empty when that is
 /// the journal's own.
@@ -46,6 +47,7 @@ pub enum Fate {
 #[derive(Debug)]
 pub struct RunJournal {
     log: SqliteLog,
+    folder: PathBuf,
     fates: BTreeMap<Digest, Fate>,
     /// Number of each run's first record.
     first: BTreeMap<Digest, u64>,
@@ -63,9 +65,12 @@ impl RunJournal {
         log.connection().execute_batch(
             "CREATE TABLE IF NOT EXISTS runner (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
         )?;
+        let folder = path.parent().unwrap_or(path).to_owned();
+        ballast::keep(log.connection(), &folder)?;
         let mut runs: BTreeMap<Digest, Vec<Record>> = BTreeMap::new();
         let mut journal = Self {
             log,
+            folder,
             fates: BTreeMap::new(),
             first: BTreeMap::new(),
             hook: hook::DieAt::from_environment(),
@@ -79,6 +84,14 @@ impl RunJournal {
             runs.entry(record.run).or_default().push(record);
         }
         Ok((journal, runs))
+    }
+
+    /// Makes room for what a run writes where the disk has none, and keeps room for another day where it has.
+    ///
+    /// # Errors
+    /// The file counts as crashed.
+    pub fn make_room(&self) -> Result<(), LogDown> {
+        ballast::balance(self.log.connection(), &self.folder).map_err(|e| LogDown(e.to_string()))
     }
 
     /// Returns what became of the order for a plan, if it was ever judged here.

@@ -101,6 +101,7 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
         systemd,
         programs: programs.clone(),
         processes: settings.processes.clone(),
+        reclaimable: settings.reclaimable.clone(),
     };
     let mut engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
         .map_err(|e| e.to_string())?;

@@ -3,7 +3,7 @@
 use super::trusted;
 use crate::config::{At, Config};
 use sopwith_domain::ids::HostId;
-use sopwith_domain::value::{AbsPath, Word};
+use sopwith_domain::value::{AbsPath, Glob, Word};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub checks: BTreeMap<Word, NamedCheck>,
     /// The administrator's own processes, for `process.start`.
     pub processes: BTreeMap<Word, NamedProcess>,
+    /// Folders and names of files that the administrator marked as reclaimable, and core dumps.
+    pub reclaimable: Vec<(AbsPath, Glob)>,
     /// This very program, which supervises the programs of steps.
     pub program: PathBuf,
     /// How long the quarantine of an ended run is kept, in milliseconds.
@@ -110,6 +112,7 @@ impl Settings {
             demand_signatures: *config.runner.demand_signatures,
             checks: checks.collect(),
             processes: processes.collect(),
+            reclaimable: config.reclaimable(),
             program: OWN_PROGRAM.into(),
             quarantine_kept_ms: QUARANTINE_KEPT_MS,
         }

@@ -44,9 +44,13 @@ fn public(key: &PrivateKey) -> String {
 
 impl World {
     pub fn new() -> Self {
+        Self::with_state(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("tempdir"))
+    }
+
+    /// Makes one whose state is in a folder of the caller's, such as one on a disk of its own.
+    pub fn with_state(state: tempfile::TempDir) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let host = HostId::new("web-1").expect("valid");
-        let state = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("tempdir");
         let world = Self { folder, state, server: key(1), owner: key(2), stranger: key(3), host };
         for made in ["etc/host.d", "state/runner", "run", "w"] {
             fs::create_dir_all(world.path(made)).expect("mkdir");

@@ -133,10 +133,13 @@ impl World {
                 self.files.insert(path.to_string(), good);
             }
             Action::FileQuarantine { path } => self.away(path.as_str()),
-            Action::FilePrune { directory, .. } => {
+            Action::FilePrune { directory, discard, .. } => {
                 let prefix = format!("{directory}/old.");
                 let paths: Vec<_> = self.files.keys().filter(|p| p.starts_with(&prefix)).cloned().collect();
                 paths.iter().for_each(|path| self.away(path));
+                if *discard {
+                    paths.iter().for_each(|path| drop(self.quarantine.remove(path)));
+                }
             }
             Action::FileReclaimDeleted { inode, .. } => drop(self.deleted.insert(*inode, 0)),
             Action::Command { probe_argv, .. } => drop(self.made.insert(probe_argv.clone())),
@@ -175,6 +178,9 @@ impl World {
             | Action::FileRestore { path, .. } => {
                 self.files.insert(path.to_string(), text.expect("the file was captured"));
                 self.quarantine.remove(path.as_str());
+            }
+            Action::FilePrune { discard: true, directory, .. } if self.capture(action) != *prior => {
+                return Err(format!("files of {directory} are deleted"));
             }
             Action::FilePrune { .. } => {
                 for (path, content) in prior.as_object().expect("the files were captured") {

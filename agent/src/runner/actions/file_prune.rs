@@ -100,7 +100,7 @@ pub fn capture(quarantine: &Quarantine, step: StepContext<'_>, choice: Choice<'_
 }
 
 /// Returns the files to be moved, oldest first.
-fn choose(any: &Place, choice: Choice<'_>) -> Result<Vec<(String, Meta)>, String> {
+pub fn choose(any: &Place, choice: Choice<'_>) -> Result<Vec<(String, Meta)>, String> {
     let pattern = glob(choice.pattern)?;
     let now_s = super::super::clock::wall().0 / 1000;
     let mut groups: BTreeMap<String, Vec<(String, Meta)>> = BTreeMap::new();

@@ -50,11 +50,11 @@ pub fn capture(
     step: StepContext<'_>,
     deleted: Deleted<'_>,
 ) -> Result<Prior, String> {
-    quarantine.fresh(step)?;
     let (file, meta) = open(deleted)?;
     if !quarantine.fits(meta.size, &file)? {
         return Ok(Prior { meta, kept: false, copy: None });
     }
+    quarantine.fresh(step)?;
     let from = super::place::Place::of(deleted.path)?;
     let copy = quarantine.copy(step, &from, &file, "file")?;
     Ok(Prior { meta, kept: true, copy: Some(copy) })

@@ -36,13 +36,13 @@ pub struct Prior {
 
 pub fn capture(quarantine: &Quarantine, step: StepContext<'_>, path: &AbsPath) -> Result<Prior, String> {
     let place = Place::of(path)?;
-    quarantine.fresh(step)?;
     let file = place.open(true)?.ok_or_else(|| place.failed("empty", "it does not exist"))?;
     let meta = Meta::of(&file).map_err(|e| place.failed("look at", e))?;
     single(&place, &meta)?;
     if !quarantine.fits(meta.size, &file)? {
         return Ok(Prior { meta, kept: false, copy: None, copied: 0 });
     }
+    quarantine.fresh(step)?;
     let copy = quarantine.copy(step, &place, &file, "file")?;
     let copied = quarantine.place(step, "file")?.stat()?.map_or(0, |s| u64::try_from(s.st_size).unwrap_or(0));
     Ok(Prior { meta, kept: true, copy: Some(copy), copied })

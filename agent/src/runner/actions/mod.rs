@@ -6,6 +6,7 @@ pub mod accounts;
 mod act;
 pub mod command;
 mod file_attributes;
+mod file_discard;
 mod file_prune;
 mod file_quarantine;
 mod file_reclaim_deleted;
@@ -34,7 +35,7 @@ use sopwith_domain::action::Action;
 use sopwith_domain::run::{
     Effect, OUTPUT_BYTES_MAX, Prior, StepContext, StepOutcome, StepResult, UndoOutcome, UndoResult,
 };
-use sopwith_domain::value::Word;
+use sopwith_domain::value::{AbsPath, Glob, Word};
 use std::collections::BTreeMap;
 use systemd::Job;
 use unit::Doing;
@@ -50,6 +51,8 @@ pub struct Workbench {
     pub programs: Programs,
     /// What the host's administrator named, by its name.
     pub processes: BTreeMap<Word, NamedProcess>,
+    /// Folders and names of files that may go for good.
+    pub reclaimable: Vec<(AbsPath, Glob)>,
 }
 
 impl Workbench {
@@ -72,15 +75,24 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
         Action::ProcessStart { process, program } => Box::new(process_start::Start { process, program }),
         Action::FileTruncate { path } => Box::new(file_truncate::Truncate { path }),
         Action::FileRotate { path, keep } => Box::new(file_rotate::Rotate { path, keep: *keep }),
-        Action::FilePrune { directory, pattern, keep_newest, group_until, group_parts, min_age_s } => {
-            Box::new(file_prune::Choice {
+        Action::FilePrune {
+            directory,
+            pattern,
+            keep_newest,
+            group_until,
+            group_parts,
+            min_age_s,
+            discard,
+        } => {
+            let choice = file_prune::Choice {
                 directory,
                 pattern,
                 keep_newest: *keep_newest,
                 group_until: *group_until,
                 group_parts: *group_parts,
                 min_age_s: *min_age_s,
-            })
+            };
+            if *discard { Box::new(file_discard::Discard(choice)) } else { Box::new(choice) }
         }
         Action::FileQuarantine { path } => Box::new(file_quarantine::PutAway { path }),
         Action::FileRestore { path, from } => {

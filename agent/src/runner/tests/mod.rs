@@ -66,6 +66,7 @@ impl<'w> Life<'w> {
             systemd: Systemd::default(),
             programs: Programs { supervisor: "/nonexistent".into() },
             processes: settings.processes.clone(),
+            reclaimable: settings.reclaimable.clone(),
         };
         let engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
             .expect("resumes");

@@ -10,6 +10,7 @@ mod tests;
 
 pub use delivery::{Acknowledged, ServerHead};
 
+use crate::ballast;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use sopwith_domain::command::Item;
 use sopwith_domain::ids::Epoch;
@@ -30,9 +31,6 @@ impl Default for Limits {
     }
 }
 
-/// Space kept inside the database so that something can be written when the disk has none.
-const BALLAST_BYTES: usize = 1024 * 1024;
-
 /// Key under which [`Spool::known_head`] is kept while it is not the head.
 const UNSURE_SINCE: &str = "unsure_since";
 
@@ -47,7 +45,6 @@ CREATE TABLE IF NOT EXISTS cursor (
     source TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (source, name)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS condition (
     rule TEXT NOT NULL, subject TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (rule, subject)) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS ballast (id INTEGER PRIMARY KEY, fill BLOB NOT NULL) STRICT;
 ";
 
 /// Why the spool cannot be used.
@@ -119,11 +116,7 @@ impl Spool {
     pub fn open(file: &Path, limits: Limits) -> Result<Self, SpoolError> {
         let db = Connection::open(file)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
-        // The log of the database is written over from its beginning after a checkpoint, so it never shrinks and
-        // needs no new blocks on a full disk.
-        db.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 200;",
-        )?;
+        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
         db.execute_batch(SCHEMA)?;
         let mut spool = Self {
             db,
@@ -140,10 +133,8 @@ impl Spool {
         spool.acked = spool.number("acked")?;
         spool.unsure_since = spool.kept_number(UNSURE_SINCE)?;
         spool.measure()?;
-        match spool.lay_ballast() {
-            Ok(()) | Err(SpoolError::Full) => Ok(spool),
-            Err(e) => Err(e),
-        }
+        ballast::keep(&spool.db, file.parent().unwrap_or(file))?;
+        Ok(spool)
     }
 
     /// Returns the life of the host that the items belong to; 0 before the host has joined.
@@ -176,7 +167,7 @@ impl Spool {
     pub fn commit(&mut self, entry: &Entry) -> Result<(), SpoolError> {
         match self.write(entry) {
             Err(SpoolError::Full) => {
-                self.throw_ballast()?;
+                ballast::give_up(&self.db)?;
                 self.write(entry)
             }
             done => done,
@@ -266,26 +257,6 @@ impl Spool {
         let (items, bytes) = self.db.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         self.depth = Depth { items, bytes, dropped: self.number("dropped")? };
         Ok(())
-    }
-
-    /// Fills the space that [`Spool::throw_ballast`] frees, in the database and, on the way, in its log.
-    fn lay_ballast(&mut self) -> Result<(), SpoolError> {
-        let laid: bool = self.db.query_row("SELECT count(*) > 0 FROM ballast", [], |row| row.get(0))?;
-        if !laid {
-            self.db.execute("INSERT INTO ballast (fill) VALUES (zeroblob(?1))", [BALLAST_BYTES])?;
-            self.checkpoint()?;
-        }
-        Ok(())
-    }
-
-    fn throw_ballast(&mut self) -> Result<(), SpoolError> {
-        self.checkpoint()?;
-        self.db.execute("DELETE FROM ballast", [])?;
-        Ok(())
-    }
-
-    fn checkpoint(&self) -> Result<(), SpoolError> {
-        Ok(self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?)
     }
 }
 

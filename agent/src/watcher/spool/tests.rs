@@ -291,7 +291,7 @@ fn on_a_full_disk_the_ballast_goes_first_and_nothing_is_half_written() {
         }
     };
     assert!(matches!(end, SpoolError::Full), "{end}");
-    assert!(written * 10 * 300 > BALLAST_BYTES / 2, "the ballast held {written} entries");
+    assert!(written * 10 * 300 > ballast::BYTES / 2, "the ballast held {written} entries");
     drop(spool);
     let spool = place.open();
     assert_eq!(spool.head(), written as u64 * 10);

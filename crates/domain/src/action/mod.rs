@@ -90,6 +90,11 @@ pub enum Action {
         group_parts: Option<u32>,
         #[serde(default)]
         min_age_s: u64,
+        /// Deletes them instead, for where quarantine lies on the file system that is to be relieved and keeping
+        /// them would free nothing. Only of files that the host's administrator marked as reclaimable
+        /// (`filesystems.mounts.X.reclaim` in the agent's configuration), and core dumps. Cannot be undone.
+        #[serde(default, skip_serializing_if = "is_false")]
+        discard: bool,
     },
     /// Moves a file out of the way, to be had back until its quarantine expires.
     #[serde(rename = "file.quarantine")]
@@ -162,4 +167,10 @@ impl Action {
 pub fn octal_mode(mode: &Word) -> Option<u32> {
     let text = mode.as_str();
     ((3..=4).contains(&text.len())).then(|| u32::from_str_radix(text, 8).ok()).flatten()
+}
+
+/// For fields that came later: a plan that does not use them keeps its digest.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -38,6 +38,7 @@ impl Action {
                 ProcessSignal::Term | ProcessSignal::Kill => Undo::Irreversible,
                 _ => Undo::Nothing,
             },
+            Self::FilePrune { discard: true, .. } => Undo::Irreversible,
             // What a deleted file held is copied to quarantine, but no name leads back to it.
             Self::FileReclaimDeleted { .. } => Undo::Irreversible,
             Self::Command { undo_argv, .. } if undo_argv.is_empty() => Undo::Irreversible,

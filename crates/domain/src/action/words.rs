@@ -20,10 +20,16 @@ impl Action {
             Self::ProcessStart { process, program } => format!("Start the process {process}: {program}"),
             Self::FileTruncate { path } => format!("Empty {path}, keeping a copy where it fits"),
             Self::FileRotate { path, keep } => format!("Rotate {path}, keeping {keep} old files"),
-            Self::FilePrune { directory, pattern, keep_newest, group_until, group_parts, .. } => {
+            Self::FilePrune {
+                directory, pattern, keep_newest, group_until, group_parts, discard, ..
+            } => {
                 let grouped = group_until.is_some() || group_parts.is_some();
                 let each = if grouped { " of each group" } else { "" };
-                format!("Move {pattern} in {directory} to quarantine, but for the newest {keep_newest}{each}")
+                let but = format!("but for the newest {keep_newest}{each}");
+                match discard {
+                    true => format!("Delete {pattern} in {directory}, {but}"),
+                    false => format!("Move {pattern} in {directory} to quarantine, {but}"),
+                }
             }
             Self::FileQuarantine { path } => format!("Move {path} to quarantine"),
             Self::FileRestore { path, from } => format!("Restore {path} from {from}"),

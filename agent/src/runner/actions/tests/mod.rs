@@ -42,6 +42,7 @@ impl World {
             systemd: Systemd::default(),
             programs: Programs { supervisor: "/nonexistent".into() },
             processes: BTreeMap::new(),
+            reclaimable: Vec::new(),
         };
         Self { folder, bench, _other: other }
     }
@@ -143,6 +144,7 @@ const CASES: &[Case] = &[
             group_until: Some('.'),
             group_parts: None,
             min_age_s: 0,
+            discard: false,
         }
     }),
     ("quarantine", |w| {

@@ -18,6 +18,7 @@ use mounts::Usage;
 use sopwith_domain::signal::Subject;
 use sopwith_domain::value::AbsPath;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -33,19 +34,27 @@ pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
     if filesystems.watch == Watch::None && filesystems.mounts.is_empty() {
         return None;
     }
-    Some(Box::new(Disks { filesystems, afresh: context.afresh.clone() }))
+    let state_dir = config.state_dir.path().into();
+    Some(Box::new(Disks { filesystems, state_dir, afresh: context.afresh.clone() }))
 }
 
 struct Disks {
     filesystems: Filesystems,
+    state_dir: PathBuf,
     afresh: Afresh,
 }
 
 impl Source for Disks {
     fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
         Box::pin(async move {
-            let disks =
-                Watched { config: self.filesystems, sink, known: BTreeMap::new(), unread: None, told: None };
+            let disks = Watched {
+                config: self.filesystems,
+                state_dir: self.state_dir,
+                sink,
+                known: BTreeMap::new(),
+                unread: None,
+                told: None,
+            };
             disks.follow(&self.afresh, &stop).await
         })
     }
@@ -64,6 +73,7 @@ struct Known {
 
 struct Watched {
     config: Filesystems,
+    state_dir: PathBuf,
     sink: Sink,
     known: BTreeMap<AbsPath, Known>,
     /// Why the volume group of a full file system cannot be read.
@@ -187,9 +197,10 @@ impl Watched {
         fault: crate::watcher::report::Fault,
     ) -> Result<(), SourceFailed> {
         let (plain, on, told) = (fault.clone(), mount.clone(), self.config.mounts.get(mount).cloned());
+        let state = self.state_dir.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let mut fault = fault;
-            space::explain(&mut fault, &on, told.as_ref(), &usage);
+            space::explain(&mut fault, &on, told.as_ref(), &usage, &state);
             fault
         });
         let mut fault = match tokio::time::timeout(ANSWER_MAX * 3, looked).await {

@@ -2,7 +2,7 @@
 //! still holds, and the biggest files, for people. Every walk is bounded in files and in time, and follows no link.
 
 use super::mounts::Usage;
-use crate::config::{LiveLogs, Mount};
+use crate::config::{CORES, CORES_PATTERN, LiveLogs, Mount};
 use crate::watcher::files;
 use crate::watcher::glob::fits;
 use crate::watcher::report::Fault;
@@ -13,9 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Folder of systemd's core dumps, their names, and how many of each program are kept.
-const CORES: &str = "/var/lib/systemd/coredump";
-const CORES_PATTERN: &str = "core.*";
+/// How many core dumps of each program are kept.
 const CORES_KEPT: usize = 2;
 /// Most files that are looked at in one walk, and longest time of it.
 const WALK_MAX: usize = 50_000;
@@ -25,9 +23,13 @@ const NAMED: usize = 10;
 /// Share of a file system from which a deleted file that is held counts, in percent.
 const HELD_PERCENT: u64 = 20;
 
-/// Adds to a fault what is known of the space on its mount.
-pub(super) fn explain(fault: &mut Fault, mount: &AbsPath, told: Option<&Mount>, usage: &Usage) {
+/// Adds to a fault what is known of the space on its mount. `state` is where the agent keeps its own: there nothing is
+/// freed by moving it to quarantine.
+pub(super) fn explain(fault: &mut Fault, mount: &AbsPath, told: Option<&Mount>, usage: &Usage, state: &Path) {
     let Ok(device) = fs::metadata(mount.as_str()).map(|m| m.dev()) else { return };
+    if fs::metadata(state).is_ok_and(|m| m.dev() == device) {
+        fault.field("holds_agent", Value::Boolean(true));
+    }
     add_reclaim(fault, told, device);
     if let Some(logs) = told.and_then(|m| m.logs.as_ref())
         && let Some((path, _)) = biggest_log(logs)
@@ -244,6 +246,7 @@ mod tests {
                 &directory,
                 Some(told),
                 &Usage { total_bytes: u64::MAX / 200, ..Usage::default() },
+                Path::new("/nonexistent"),
             );
             fault.fields.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
