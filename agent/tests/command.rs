@@ -2,7 +2,7 @@
 //! about it, and their output is bounded.
 
 use sopwith_agent::runner::actions::{self, Programs, Quarantine, Systemd, Workbench, command, processes};
-use sopwith_agent::runner::{NamedProcess, Report};
+use sopwith_agent::runner::{Confinement, NamedProcess, Report};
 use sopwith_domain::action::{Action, Undo};
 use sopwith_domain::ids::Digest;
 use sopwith_domain::plan::Step;
@@ -27,11 +27,17 @@ fn sh(script: &str, argument: &Path) -> Vec<String> {
 
 /// Runs a program as the runner does, or as where it has no control group to itself.
 fn run(argv: &[String], timeout_ms: i64, cgroup: bool) -> Report {
+    run_within(&Confinement::default(), argv, timeout_ms, cgroup)
+}
+
+/// The same with no more rights than are given.
+fn run_within(confinement: &Confinement, argv: &[String], timeout_ms: i64, cgroup: bool) -> Report {
     if cgroup {
-        return programs().run(argv, timeout_ms, None).expect("runs");
+        return programs().run_within(confinement, argv, timeout_ms, None).expect("runs");
     }
     let mut supervisor = Command::new(programs().supervisor);
-    supervisor.args(["step-exec", "--no-cgroup", "--timeout-ms", &timeout_ms.to_string(), "--"]).args(argv);
+    supervisor.args(["step-exec", "--no-cgroup", "--timeout-ms", &timeout_ms.to_string()]);
+    supervisor.args(confinement.arguments()).arg("--").args(argv);
     let child = supervisor.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
     // Its input stays open until it has ended: the wait would close it.
     let mut child = child;
@@ -171,6 +177,7 @@ fn a_named_process_is_started_outlives_its_step_and_is_ended_by_the_undo() {
         systemd: Systemd::default(),
         programs: programs(),
         processes: [(name.clone(), named)].into(),
+        reclaimable: Vec::new(),
     };
     let step = |program: &Path| Step {
         name: String::new(),
@@ -197,4 +204,68 @@ fn a_named_process_is_started_outlives_its_step_and_is_ended_by_the_undo() {
         assert!(matches!(actions::undo(&mut bench, context, &prior), UndoResult::Restored { .. }));
         assert!(!lives(&pidfile), "it ignored SIGTERM");
     }
+}
+
+/// Bits of capabilities as in linux/capability.h.
+const CAP_NET_ADMIN: u64 = 1 << 12;
+const CAP_SYS_MODULE: u64 = 1 << 16;
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_SYS_BOOT: u64 = 1 << 22;
+
+#[test]
+fn a_program_has_no_more_rights_than_its_step_declares() {
+    let script = "grep -E '^(CapEff|NoNewPrivs)' /proc/self/status";
+    let dangerous = CAP_SYS_MODULE | CAP_SYS_BOOT | CAP_SYS_ADMIN | CAP_NET_ADMIN;
+    let own = fs::read_to_string("/proc/self/status").expect("read");
+    let effective = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("a line");
+        u64::from_str_radix(line.trim(), 16).expect("a number")
+    };
+    for (touches, allowed) in [
+        ("path:/srv", 0),
+        ("address:192.0.2.1", CAP_NET_ADMIN),
+        ("mount:/srv", CAP_SYS_ADMIN),
+        ("unit:a.service", 0),
+    ] {
+        let confinement = Confinement::of(&[touches.parse().expect("a subject")]);
+        for cgroup in [true, false] {
+            let report = run_within(&confinement, &sh(script, Path::new("")), 5000, cgroup);
+            assert_eq!(command::fault(&report), None, "{report:?}");
+            assert!(report.output.contains("NoNewPrivs:\t1"), "{report:?}");
+            assert_eq!(
+                effective(&report.output) & dangerous,
+                effective(&own) & allowed,
+                "{touches}, {cgroup}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_program_writes_only_what_its_step_declares() {
+    if !fs::read_to_string("/sys/kernel/security/lsm").is_ok_and(|lsm| lsm.contains("landlock")) {
+        eprintln!("SKIPPED: this kernel has no Landlock");
+        return;
+    }
+    // Not below /tmp, which every program may write.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("tempdir");
+    let at = |name: &str| folder.path().join(name);
+    for name in ["declared", "other"] {
+        fs::create_dir(at(name)).expect("mkdir");
+    }
+    fs::write(at("other/file"), "as it was").expect("write");
+    let declared =
+        Confinement::of(&[format!("path:{}", at("declared").display()).parse().expect("a subject")]);
+    let script = "cat \"$1/other/file\" && echo new >\"$1/declared/file\" && echo x >/dev/null && ! echo new >\"$1/other/file\" \
+                  && ! rm \"$1/other/file\" && ! mv \"$1/declared/file\" \"$1/other/moved\" && ! touch /etc/sopwith-test";
+    for cgroup in [true, false] {
+        let report = run_within(&declared, &sh(script, folder.path()), 5000, cgroup);
+        assert_eq!(command::fault(&report), None, "{report:?}");
+        assert_eq!(fs::read_to_string(at("other/file")).expect("there"), "as it was");
+        assert_eq!(fs::read_to_string(at("declared/file")).expect("there"), "new\n");
+        fs::remove_file(at("declared/file")).expect("removed");
+    }
+    let anywhere = Confinement::of(&["unit:shop.service".parse().expect("a subject")]);
+    let report = run_within(&anywhere, &sh("echo new >\"$1/other/file\"", folder.path()), 5000, true);
+    assert_eq!(command::fault(&report), None, "{report:?}");
 }

@@ -23,16 +23,17 @@ pub enum Start {
     Cannot,
 }
 
-/// Starts a program inside the group whose folder is given. Only a process with a single thread may ask: the child is
+/// Starts a program inside the group whose folder is given, after the child has bound itself. Only a process with a single thread may ask: the child is
 /// a copy of it until it becomes the program, and what another thread held locked would stay locked.
-pub fn start(command: &mut Command, group: BorrowedFd<'_>) -> Start {
+pub fn start(command: &mut Command, group: BorrowedFd<'_>, bind: impl FnOnce() -> io::Result<()>) -> Start {
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
     // Both ends are closed when the child becomes the program.
     let Some((told, mut tell)) = alone.then(io::pipe).and_then(Result::ok) else { return Start::Cannot };
     match fork_into(group) {
         Err(_) => Start::Cannot,
         Ok(None) => {
-            let error = command.exec().raw_os_error().unwrap_or_default();
+            let error = bind().err().unwrap_or_else(|| command.exec());
+            let error = error.raw_os_error().unwrap_or(libc::EPERM);
             let _ = tell.write_all(&error.to_ne_bytes());
             std::process::exit(NOT_STARTED);
         }

@@ -11,6 +11,7 @@ mod born_in_group;
 mod budget;
 mod checks;
 mod clock;
+mod confine;
 mod declarations;
 mod desk;
 mod engine;
@@ -25,6 +26,7 @@ mod socket;
 mod step_exec;
 mod trusted;
 
+pub use confine::Confinement;
 pub use settings::{NamedCheck, NamedProcess, Settings};
 pub use step_exec::{Ending, Report, StepExecArguments};
 
@@ -134,6 +136,7 @@ fn limitations(systemd: &mut Systemd) -> Vec<String> {
     if !geteuid().is_root() {
         limitations.push("not root: it can repair only what its own user may".to_owned());
     }
+    limitations.extend(confine::limitation());
     if let Err(e) = systemd.reach() {
         limitations.push(format!("no units: {e}"));
     }

@@ -7,6 +7,7 @@
 use super::actions::processes::descendants;
 use super::born_in_group::{self, Start};
 use super::clock;
+use super::confine::Confinement;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
@@ -36,6 +37,8 @@ const END_BYTES_MAX: usize = OUTPUT_BYTES_MAX / 2 - 64;
 /// Where programs are looked for, and the language they speak; nothing else of the runner's environment.
 pub const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C")];
 const NOT_STARTED: i32 = 127;
+/// This very program, also after its file was replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// What the supervisor of one program is told.
 #[derive(clap::Args, Debug)]
@@ -52,6 +55,8 @@ pub struct StepExecArguments {
     /// Do without a control group, as where cgroup v2 cannot be written.
     #[arg(long)]
     pub no_cgroup: bool,
+    #[command(flatten)]
+    pub confinement: Confinement,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     pub argv: Vec<String>,
@@ -78,6 +83,22 @@ pub struct Report {
     pub survivors: usize,
 }
 
+impl StepExecArguments {
+    /// Returns how a process begins that binds itself and then becomes the program; one that need not be bound is the
+    /// program from the beginning.
+    fn becoming(&self) -> Command {
+        if !self.confinement.confine {
+            let mut program = Command::new(&self.argv[0]);
+            program.args(&self.argv[1..]);
+            return program;
+        }
+        let mut own = Command::new(OWN_PROGRAM);
+        own.args(["step-exec", "--become-it", "--timeout-ms", "0"]).args(self.confinement.arguments());
+        own.arg("--").args(&self.argv);
+        own
+    }
+}
+
 /// Plays the supervisor, or becomes the program.
 pub fn run(arguments: &StepExecArguments) -> ExitCode {
     if arguments.become_it {
@@ -99,7 +120,11 @@ fn become_it(arguments: &StepExecArguments) -> ExitCode {
     // It fails only for a leader of a group, which a process just made is not.
     let _ = setsid();
     umask(Mode::from_raw_mode(0o022));
-    let error = Command::new(&arguments.argv[0]).args(&arguments.argv[1..]).current_dir("/").exec();
+    let mut program = Command::new(&arguments.argv[0]);
+    let error = match arguments.confinement.apply() {
+        Err(error) => error,
+        Ok(()) => program.args(&arguments.argv[1..]).current_dir("/").exec(),
+    };
     eprintln!("failed to start {}: {error}", arguments.argv[0]);
     ExitCode::from(NOT_STARTED as u8)
 }
@@ -115,14 +140,19 @@ fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
     let cgroup = if arguments.no_cgroup { None } else { Cgroup::make() };
     let (pipe, writer) = io::pipe()?;
     umask(Mode::from_raw_mode(0o022));
-    let mut command = Command::new(&arguments.argv[0]);
-    command.args(&arguments.argv[1..]).env_clear().envs(ENVIRONMENT).current_dir("/").process_group(0);
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let started = match &cgroup {
-        Some(cgroup) => cgroup.start(&mut command)?,
-        None => command.spawn().and_then(|child| pid_of(&child)),
+    let command = |mut command: Command| -> io::Result<Command> {
+        command.env_clear().envs(ENVIRONMENT).current_dir("/").process_group(0);
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer.try_clone()?);
+        Ok(command)
     };
-    drop(command);
+    let mut direct = Command::new(&arguments.argv[0]);
+    direct.args(&arguments.argv[1..]);
+    let (mut direct, mut bound) = (command(direct)?, command(arguments.becoming())?);
+    let started = match &cgroup {
+        Some(cgroup) => cgroup.start(&mut direct, &mut bound, &arguments.confinement)?,
+        None => bound.spawn().and_then(|child| pid_of(&child)),
+    };
+    drop((direct, bound, writer));
     let program = &arguments.argv[0];
     let pid = started.map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
     rustix::io::ioctl_fionbio(&pipe, true)?;
@@ -167,11 +197,16 @@ impl Cgroup {
     ///
     /// # Errors
     /// The supervisor could not go in or come out again; then nothing of the program lives.
-    fn start(&self, command: &mut Command) -> io::Result<io::Result<Pid>> {
-        match born_in_group::start(command, File::open(&self.path)?.as_fd()) {
+    fn start(
+        &self,
+        direct: &mut Command,
+        bound: &mut Command,
+        confinement: &Confinement,
+    ) -> io::Result<io::Result<Pid>> {
+        match born_in_group::start(direct, File::open(&self.path)?.as_fd(), || confinement.apply()) {
             Start::Runs(pid) => Ok(Ok(pid)),
             Start::Fails(error) => Ok(Err(error)),
-            Start::Cannot => self.start_from_inside(command),
+            Start::Cannot => self.start_from_inside(bound),
         }
     }
 

@@ -3,10 +3,12 @@
 
 use super::act::{Act, At};
 use crate::runner::clock;
+use crate::runner::confine::Confinement;
 use crate::runner::step_exec::{Ending, Report};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sopwith_domain::run::{Effect, StepOutcome, StepResult};
+use sopwith_domain::signal::Subject;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -33,8 +35,23 @@ impl Programs {
     /// # Errors
     /// The supervisor could not be started, or died without a report.
     pub fn run(&self, argv: &[String], timeout_ms: i64, lock: Option<&Path>) -> Result<Report, String> {
+        self.run_within(&Confinement::default(), argv, timeout_ms, lock)
+    }
+
+    /// Does so with no more rights than it is given.
+    ///
+    /// # Errors
+    /// As for [`Programs::run`].
+    pub fn run_within(
+        &self,
+        confinement: &Confinement,
+        argv: &[String],
+        timeout_ms: i64,
+        lock: Option<&Path>,
+    ) -> Result<Report, String> {
         let mut command = Command::new(&self.supervisor);
         command.arg("step-exec").arg("--timeout-ms").arg(timeout_ms.to_string());
+        command.args(confinement.arguments());
         if let Some(lock) = lock {
             command.arg("--lock").arg(lock);
         }
@@ -67,6 +84,19 @@ pub fn fault(report: &Report) -> Option<String> {
     }
 }
 
+/// Programs that are started with no more rights than a step declares.
+#[derive(Clone, Debug)]
+struct Bound<'a> {
+    programs: &'a Programs,
+    confinement: Confinement,
+}
+
+impl Bound<'_> {
+    fn run(&self, argv: &[String], timeout_ms: i64, lock: Option<&Path>) -> Result<Report, String> {
+        self.programs.run_within(&self.confinement, argv, timeout_ms, lock)
+    }
+}
+
 /// What was so before the step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Prior {
@@ -76,7 +106,7 @@ pub struct Prior {
 }
 
 /// Asks the probe, where there is one; it only looks.
-pub fn capture(programs: &Programs, probe_argv: &[String], timeout_ms: i64) -> Result<Prior, String> {
+fn capture(programs: &Bound<'_>, probe_argv: &[String], timeout_ms: i64) -> Result<Prior, String> {
     if probe_argv.is_empty() {
         return Ok(Prior::default());
     }
@@ -84,13 +114,7 @@ pub fn capture(programs: &Programs, probe_argv: &[String], timeout_ms: i64) -> R
     Ok(Prior { already: report.ending == Ending::Exited(0) })
 }
 
-pub fn perform(
-    programs: &Programs,
-    argv: &[String],
-    timeout_ms: i64,
-    lock: &Path,
-    prior: Prior,
-) -> StepOutcome {
+fn perform(programs: &Bound<'_>, argv: &[String], timeout_ms: i64, lock: &Path, prior: Prior) -> StepOutcome {
     if prior.already {
         return StepResult::Done { output: "it was so already; the program was not started".into() };
     }
@@ -118,13 +142,7 @@ fn over(lock: &Path) -> Result<(), String> {
     Ok(())
 }
 
-pub fn probe(
-    programs: &Programs,
-    probe_argv: &[String],
-    timeout_ms: i64,
-    lock: &Path,
-    prior: Prior,
-) -> Effect {
+fn probe(programs: &Bound<'_>, probe_argv: &[String], timeout_ms: i64, lock: &Path, prior: Prior) -> Effect {
     if prior.already {
         return Effect::Took { detail: "it was so before the step".into() };
     }
@@ -146,8 +164,8 @@ pub fn probe(
 }
 
 /// Starts the program that undoes the step, unless the probe knows that there is nothing of the step's to undo.
-pub fn undo(
-    programs: &Programs,
+fn undo(
+    programs: &Bound<'_>,
     (undo_argv, probe_argv): (&[String], &[String]),
     timeout_ms: i64,
     lock: &Path,
@@ -181,9 +199,15 @@ pub struct Started<'a> {
     pub argv: &'a [String],
     pub undo_argv: &'a [String],
     pub probe_argv: &'a [String],
+    /// What the step declares that they change; nothing else do they get to.
+    pub touches: &'a [Subject],
 }
 
 impl Started<'_> {
+    fn bound<'p>(&self, at: &'p At<'_>) -> Bound<'p> {
+        Bound { programs: &at.bench.programs, confinement: Confinement::of(self.touches) }
+    }
+
     /// The file by which the supervisor of the step shows that it lives.
     fn lock(at: &At<'_>) -> PathBuf {
         at.bench.quarantine.folder(at.step).join(LOCK)
@@ -194,7 +218,7 @@ impl Act for Started<'_> {
     type Prior = Prior;
 
     fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
-        let Prior { already } = capture(&at.bench.programs, self.probe_argv, at.timeout_ms())?;
+        let Prior { already } = capture(&self.bound(at), self.probe_argv, at.timeout_ms())?;
         Ok(match (already, self.probe_argv.is_empty()) {
             (true, _) => format!("nothing: {} says that it is so already", self.probe_argv[0]),
             (false, true) => format!("{} would be run; what it changes, it alone knows", self.argv.join(" ")),
@@ -206,7 +230,7 @@ impl Act for Started<'_> {
         let (quarantine, step) = (&at.bench.quarantine, at.step);
         quarantine.fresh(step)?;
         quarantine.place(step, LOCK)?.create()?;
-        capture(&at.bench.programs, self.probe_argv, at.timeout_ms())
+        capture(&self.bound(at), self.probe_argv, at.timeout_ms())
     }
 
     fn perform(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
@@ -217,15 +241,15 @@ impl Act for Started<'_> {
     }
 
     fn outcome(&self, at: &mut At<'_>, prior: &Prior) -> StepResult {
-        perform(&at.bench.programs, self.argv, at.timeout_ms(), &Self::lock(at), *prior)
+        perform(&self.bound(at), self.argv, at.timeout_ms(), &Self::lock(at), *prior)
     }
 
     fn probe(&self, at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
-        Ok(probe(&at.bench.programs, self.probe_argv, at.timeout_ms(), &Self::lock(at), *prior))
+        Ok(probe(&self.bound(at), self.probe_argv, at.timeout_ms(), &Self::lock(at), *prior))
     }
 
     fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
         let programs = (self.undo_argv, self.probe_argv);
-        undo(&at.bench.programs, programs, at.timeout_ms(), &Self::lock(at), *prior)
+        undo(&self.bound(at), programs, at.timeout_ms(), &Self::lock(at), *prior)
     }
 }

@@ -110,8 +110,8 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
         Action::FileReclaimDeleted { process, path, inode } => {
             Box::new(file_reclaim_deleted::Deleted { process: *process, path, inode: *inode })
         }
-        Action::Command { argv, undo_argv, probe_argv, .. } => {
-            Box::new(command::Started { argv, undo_argv, probe_argv })
+        Action::Command { argv, undo_argv, probe_argv, touches } => {
+            Box::new(command::Started { argv, undo_argv, probe_argv, touches })
         }
     }
 }
