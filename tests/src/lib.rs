@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod browser;
 pub mod faults;
+pub mod fuzz;
 pub mod installation;
 pub mod lab;
 pub mod model;

@@ -4,6 +4,7 @@ mod bench;
 mod cargo;
 mod debian;
 mod faults;
+mod fuzz;
 mod licences;
 mod sim;
 mod test;
@@ -34,6 +35,11 @@ const TASKS: &[Task] = &[
         name: "sim",
         about: "--seeds N, --seed S, --mutants, --trace: server and agents in one deterministic world",
         work: sim::run,
+    },
+    Task {
+        name: "fuzz",
+        about: "[NAME] --for 5m: inputs of all kinds for whatever reads what comes from outside",
+        work: fuzz::run,
     },
     Task {
         name: "bench",
