@@ -3,7 +3,6 @@
 //! server has agreed, and a host that has joined is not joined again by accident.
 
 use super::identity::{Files, IdentityError, Joined, client_builder};
-use super::pinned::PinnedCa;
 use crate::config::Config;
 use crate::runner_protocol::{Client, Request, Response};
 use rustls::pki_types::CertificateDer;
@@ -12,6 +11,7 @@ use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::value::Url;
 use sopwith_protocol::api::Problem;
 use sopwith_protocol::exchange::{JoinRequest, JoinResponse};
+use sopwith_protocol::pinned::PinnedCa;
 use sopwith_protocol::signature::AllowedSigners;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -17,7 +17,6 @@ mod mounts;
 pub mod node;
 mod notices;
 mod notify;
-mod pinned;
 mod process;
 mod renewal;
 pub mod report;

@@ -3,4 +3,5 @@
 
 pub mod api;
 pub mod exchange;
+pub mod pinned;
 pub mod signature;

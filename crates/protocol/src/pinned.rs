@@ -1,5 +1,5 @@
-//! Believes a server whose chain contains the CA certificate with a known digest, and is signed by it. Used for the
-//! join only; afterwards the CA's certificate itself is known.
+//! Believes a server whose chain contains the CA certificate with a known digest, and is signed by it; name and dates
+//! are checked as ever. For whoever was told no more of the server than that digest.
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,10 +17,16 @@ pub struct PinnedCa {
 
 /// Why the server is not believed, as people read it.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "none of the server's certificates has the digest {0}; is this the right server, and the right --ca-sha256?"
-)]
-struct NotPinned(Digest);
+enum NotPinned {
+    #[error(
+        "the server shows no CA, so that the digest {0} cannot be looked for; pin it by the CA's file instead"
+    )]
+    Hidden(Digest),
+    #[error(
+        "the server's CA is {shown}, not the pinned {pin}; is this the right server, and the right digest?"
+    )]
+    Other { shown: String, pin: Digest },
+}
 
 impl PinnedCa {
     pub fn new(pin: Digest) -> Self {
@@ -38,9 +44,14 @@ impl ServerCertVerifier for PinnedCa {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let ca = intermediates.iter().find(|certificate| Digest::of(certificate) == self.pin);
-        let not_pinned =
-            || Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NotPinned(self.pin)))));
-        let ca = ca.ok_or_else(not_pinned)?;
+        let ca = ca.ok_or_else(|| {
+            let shown: Vec<String> = intermediates.iter().map(|c| Digest::of(c).to_string()).collect();
+            let why = match shown.as_slice() {
+                [] => NotPinned::Hidden(self.pin),
+                _ => NotPinned::Other { shown: shown.join(", "), pin: self.pin },
+            };
+            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
+        })?;
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;
         let provider = Arc::new(ring::default_provider());
