@@ -126,9 +126,9 @@ fn world(disk: &mut Disk) -> World {
     fs::remove_file(world.path("w/conf")).expect("removed");
     let state = world.state.path().display();
     let mut config = File::options().append(true).open(world.path("etc/agent.yaml")).expect("there");
-    write!(
+    writeln!(
         config,
-        "filesystems: {{mounts: {{{state}: {{reclaim: {{directory: {state}/old, pattern: \"old.*\"}}}}}}}}\n"
+        "filesystems: {{mounts: {{{state}: {{reclaim: {{directory: {state}/old, pattern: \"old.*\"}}}}}}}}"
     )
     .expect("written");
     world

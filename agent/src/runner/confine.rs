@@ -139,7 +139,7 @@ impl Confinement {
             .handle_access(writing)
             .and_then(Ruleset::create)
             .and_then(|rules| rules.add_rules(path_beneath_rules(always.chain(declared), writing)))
-            .and_then(|rules| rules.restrict_self());
+            .and_then(landlock::RulesetCreated::restrict_self);
         ruleset.map(|status| status.ruleset).map_err(io::Error::other)
     }
 }

@@ -9,7 +9,7 @@ impl Random {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -19,7 +19,7 @@ impl Random {
 
     /// Returns a number below `n`, or 0.
     pub fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() >> 1).unwrap_or(0).checked_rem(n).unwrap_or(0)
+        usize::try_from(self.number() >> 1).unwrap_or(0).checked_rem(n).unwrap_or(0)
     }
 }
 

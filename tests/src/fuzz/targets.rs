@@ -98,9 +98,8 @@ fn playbook(input: &[u8]) -> Result<bool, String> {
         Err(findings) => {
             let lines = u64::try_from(text.lines().count()).unwrap_or(u64::MAX) + 1;
             must(!findings.is_empty(), || "it is refused without a reason".into())?;
-            let placed = |f: &&sopwith_domain::playbook::Finding| {
-                f.line >= 1 && u64::from(f.line) <= lines && f.column >= 1
-            };
+            let placed =
+                |f: &&sopwith_domain::playbook::Finding| f.line >= 1 && f.line <= lines && f.column >= 1;
             must(findings.iter().filter(|f| !placed(f)).count() == 0, || {
                 format!("a finding has no place: {findings:?}")
             })?;
