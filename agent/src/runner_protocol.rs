@@ -23,6 +23,19 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest time a `wait` holds on, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 25_000;
 
+/// A rule of the packet filter that blocks a port.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Blocking {
+    pub family: Word,
+    pub table: Word,
+    pub chain: Word,
+    pub handle: u64,
+    /// Names the rule by what it says, as `nft.delete-rule` wants it.
+    pub digest: Word,
+    /// The rule in nft's JSON, for people.
+    pub shown: String,
+}
+
 /// What the watcher asks of the runner.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
@@ -43,6 +56,12 @@ pub enum Request {
     Acked { through: u64 },
     /// Has one of the administrator's own checks asked, by its name in the runner's own configuration. Many need root.
     Check { name: Word },
+    /// Asks which rule of the packet filter keeps others from a port. Only root sees the rules.
+    Blocking {
+        port: u16,
+        #[serde(default)]
+        udp: bool,
+    },
 }
 
 /// The server's words, each still under its signature.
@@ -75,6 +94,10 @@ pub enum Response {
     Checked {
         ending: Ending,
         output: String,
+    },
+    /// The only rule that drops or rejects the port, if there is one.
+    Blocked {
+        by: Option<Blocking>,
     },
     /// The request was not understood or may not be made; nothing was done.
     Refused {

@@ -56,6 +56,7 @@ fn bench() -> Option<Workbench> {
         programs: Programs { supervisor: "/nonexistent".into() },
         processes: [].into(),
         reclaimable: Vec::new(),
+        settings: None,
     })
 }
 

@@ -4,7 +4,7 @@
 use super::actions::processes;
 use super::actions::{Place, Systemd, Workbench, command, sha256};
 use super::settings::Settings;
-use super::{clock, http};
+use super::{clock, http, kernel_checks};
 use rustix::fs::statvfs;
 use sopwith_domain::action::octal_mode;
 use sopwith_domain::check::Check;
@@ -131,6 +131,25 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
             let named = settings.checks.get(name).ok_or("this host's configuration has no such check")?;
             run(bench, &named.argv, named.timeout_ms)
         }
+        Check::SysctlIs { .. }
+        | Check::LinkMtuIs { .. }
+        | Check::NftHasSet { .. }
+        | Check::NftHasElement { .. }
+        | Check::NftLacksRule { .. }
+        | Check::MountPresent { .. }
+        | Check::MountAbsent { .. }
+        | Check::MountVacant { .. }
+        | Check::MountOption { .. }
+        | Check::MountSound { .. }
+        | Check::ProcessBelowCpu { .. }
+        | Check::ProcessZombiesBelow { .. }
+        | Check::PortFree { .. }
+        | Check::PortHeldBy { .. }
+        | Check::PortReached { .. }
+        | Check::PortsBelow { .. }
+        | Check::ConntrackBelow { .. }
+        | Check::ClockSynchronised { .. }
+        | Check::UnitDescriptorsBelow { .. } => kernel_checks::ask(bench, check),
         Check::CommandOk { argv } => run(bench, argv, COMMAND_MS_MAX),
     }
 }
@@ -210,11 +229,10 @@ fn pidfile_stale(systemd: &mut Systemd, path: &AbsPath, unit: &UnitName) -> Seen
     let pid: u32 = text.trim().parse().map_err(|_| "it holds no process number")?;
     let Some(process) = processes::look(pid).filter(|p| !matches!(p.state, 'Z' | 'X')) else { return Ok(()) };
     let main_pid = systemd.state(unit)?.main_pid;
-    let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
-    let in_unit = cgroup
-        .lines()
-        .any(|line| line.rsplit(':').next().is_some_and(|p| p.split('/').any(|part| part == unit.as_str())));
-    holds(!in_unit && main_pid != pid, format!("process {pid} belongs to {unit}"))
+    holds(
+        !kernel_checks::in_unit(process.pid, unit) && main_pid != pid,
+        format!("process {pid} belongs to {unit}"),
+    )
 }
 
 fn foreign(settings: &Settings, ip: IpAddr) -> Seen {

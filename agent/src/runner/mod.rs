@@ -19,6 +19,7 @@ mod gate;
 mod host;
 mod http;
 mod journal;
+mod kernel_checks;
 mod lease;
 mod quarantine_expiry;
 mod settings;
@@ -104,6 +105,7 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
         programs: programs.clone(),
         processes: settings.processes.clone(),
         reclaimable: settings.reclaimable.clone(),
+        settings: Some(Arc::clone(&settings)),
     };
     let mut engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
         .map_err(|e| e.to_string())?;

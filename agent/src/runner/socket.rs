@@ -6,6 +6,7 @@ use super::desk::Desk;
 use super::gate::Gate;
 use super::journal::Reader;
 use super::settings::Settings;
+use crate::runner::actions::nft::blocking;
 use crate::runner::actions::{Programs, accounts};
 use crate::runner_protocol::{Request, Response, SOCKET_NAME, WAIT_MS_MAX, read_frame, write_frame};
 use rustix::net::sockopt::socket_peercred;
@@ -137,6 +138,10 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
             door.desk.acked(through);
             door.status(Vec::new())
         }
+        Request::Blocking { port, udp } => match blocking::find(port, if udp { "udp" } else { "tcp" }) {
+            Ok(by) => Response::Blocked { by },
+            Err(reason) => Response::Refused { reason },
+        },
         Request::Check { name } => match door.settings.checks.get(&name) {
             None => Response::Refused { reason: format!("this host's configuration has no check {name}") },
             Some(check) => match door.programs.run(&check.argv, check.timeout_ms, None) {

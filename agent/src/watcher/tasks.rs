@@ -94,6 +94,16 @@ impl Proc {
         Some(named.unwrap_or_else(|| uid.to_string()))
     }
 
+    /// Says whether somebody started a process by hand: it belongs to no service that would start again by itself, but
+    /// to a session, to a unit made for the moment (`systemd-run`), or to nothing.
+    pub fn by_hand(&self, pid: u32) -> bool {
+        let Some(unit) = self.unit(pid) else { return true };
+        let made = |unit: &UnitName| {
+            std::path::Path::new("/run/systemd/transient").join(unit.as_str()).symlink_metadata().is_ok()
+        };
+        unit.as_str() != "init.scope" && (!unit.as_str().ends_with(".service") || made(&unit))
+    }
+
     /// Adds to a fault who a process is.
     pub fn add(&self, fault: &mut Fault, pid: u32) {
         if let Some(stat) = self.stat(pid, &mut Vec::new()) {

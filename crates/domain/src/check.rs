@@ -1,11 +1,12 @@
 //! Questions that a step or a verification asks of the host. A check looks and never changes anything.
 
-use crate::value::{AbsPath, ProcessRef, UnitName, Url, Word};
+use crate::action::NftFamily;
+use crate::value::{AbsPath, ProcessRef, UnitName, Url, Word, Words};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// The names of all checks.
-pub const CHECKS: [&str; 20] = [
+pub const CHECKS: [&str; 39] = [
     "unit.active",
     "unit.not-active",
     "http.ok",
@@ -25,6 +26,25 @@ pub const CHECKS: [&str; 20] = [
     "process.not-running",
     "address.foreign",
     "check.passes",
+    "sysctl.is",
+    "link.mtu-is",
+    "nft.has-set",
+    "nft.has-element",
+    "nft.lacks-rule",
+    "mount.present",
+    "mount.absent",
+    "mount.vacant",
+    "mount.option",
+    "mount.sound",
+    "process.below-cpu",
+    "process.zombies-below",
+    "port.free",
+    "port.held-by",
+    "port.reached",
+    "ports.below",
+    "conntrack.below",
+    "clock.synchronised",
+    "unit.descriptors-below",
     "command.ok",
 ];
 
@@ -80,6 +100,77 @@ pub enum Check {
     /// A check that the host's own administrator defined, by its name in the agent's configuration.
     #[serde(rename = "check.passes")]
     CheckPasses { name: Word },
+    /// A setting of the running kernel has this value.
+    #[serde(rename = "sysctl.is")]
+    SysctlIs { key: Word, value: Words },
+    #[serde(rename = "link.mtu-is")]
+    LinkMtuIs { interface: Word, mtu: i64 },
+    /// The packet filter has a set of this name that takes addresses such as this one.
+    #[serde(rename = "nft.has-set")]
+    NftHasSet {
+        #[serde(default)]
+        family: NftFamily,
+        table: Word,
+        set: Word,
+        ip: IpAddr,
+    },
+    #[serde(rename = "nft.has-element")]
+    NftHasElement {
+        #[serde(default)]
+        family: NftFamily,
+        table: Word,
+        set: Word,
+        ip: IpAddr,
+    },
+    /// No rule of the chain says what the rule with this digest says.
+    #[serde(rename = "nft.lacks-rule")]
+    NftLacksRule {
+        #[serde(default)]
+        family: NftFamily,
+        table: Word,
+        chain: Word,
+        rule: Word,
+    },
+    #[serde(rename = "mount.present")]
+    MountPresent { mount: AbsPath },
+    #[serde(rename = "mount.absent")]
+    MountAbsent { mount: AbsPath },
+    /// Nothing lies in the folder that a mount would hide.
+    #[serde(rename = "mount.vacant")]
+    MountVacant { mount: AbsPath },
+    /// The mounted place has this option; `rw` only where its whole file system can be written.
+    #[serde(rename = "mount.option")]
+    MountOption { mount: AbsPath, option: Word },
+    /// The kernel counted no errors on the file system (ext4 counts them; others say nothing).
+    #[serde(rename = "mount.sound")]
+    MountSound { mount: AbsPath },
+    /// The process takes less than this share of one processor, or is gone.
+    #[serde(rename = "process.below-cpu")]
+    ProcessBelowCpu { process: ProcessRef, percent: i64 },
+    /// The process has fewer ended children than this that it does not wait for, or is gone.
+    #[serde(rename = "process.zombies-below")]
+    ProcessZombiesBelow { process: ProcessRef, count: i64 },
+    /// Nothing listens on the port.
+    #[serde(rename = "port.free")]
+    PortFree { port: u16, protocol: Word },
+    /// A process of the unit listens on the port.
+    #[serde(rename = "port.held-by")]
+    PortHeldBy { port: u16, protocol: Word, unit: UnitName },
+    /// A connection to the port at one of the host's own addresses is taken.
+    #[serde(rename = "port.reached")]
+    PortReached { port: u16 },
+    /// Toward no one destination more than this share of the local ports is in use.
+    #[serde(rename = "ports.below")]
+    PortsBelow { percent: i64 },
+    /// The table of tracked connections is filled below this share.
+    #[serde(rename = "conntrack.below")]
+    ConntrackBelow { percent: i64 },
+    /// A daemon keeps the clock, hears a source, and the clock is right within so much.
+    #[serde(rename = "clock.synchronised")]
+    ClockSynchronised { within_ms: i64 },
+    /// The unit's main process has fewer files open than this share of its limit.
+    #[serde(rename = "unit.descriptors-below")]
+    UnitDescriptorsBelow { unit: UnitName, percent: i64 },
     /// The program exits with 0; argument vector, never a shell.
     #[serde(rename = "command.ok")]
     CommandOk { argv: Vec<String> },
@@ -107,6 +198,25 @@ impl Check {
             Self::ProcessNotRunning { .. } => "process.not-running",
             Self::AddressForeign { .. } => "address.foreign",
             Self::CheckPasses { .. } => "check.passes",
+            Self::SysctlIs { .. } => "sysctl.is",
+            Self::LinkMtuIs { .. } => "link.mtu-is",
+            Self::NftHasSet { .. } => "nft.has-set",
+            Self::NftHasElement { .. } => "nft.has-element",
+            Self::NftLacksRule { .. } => "nft.lacks-rule",
+            Self::MountPresent { .. } => "mount.present",
+            Self::MountAbsent { .. } => "mount.absent",
+            Self::MountVacant { .. } => "mount.vacant",
+            Self::MountOption { .. } => "mount.option",
+            Self::MountSound { .. } => "mount.sound",
+            Self::ProcessBelowCpu { .. } => "process.below-cpu",
+            Self::ProcessZombiesBelow { .. } => "process.zombies-below",
+            Self::PortFree { .. } => "port.free",
+            Self::PortHeldBy { .. } => "port.held-by",
+            Self::PortReached { .. } => "port.reached",
+            Self::PortsBelow { .. } => "ports.below",
+            Self::ConntrackBelow { .. } => "conntrack.below",
+            Self::ClockSynchronised { .. } => "clock.synchronised",
+            Self::UnitDescriptorsBelow { .. } => "unit.descriptors-below",
             Self::CommandOk { .. } => "command.ok",
         }
     }
@@ -120,6 +230,22 @@ impl Check {
                 if !(1..=100).contains(used_percent) =>
             {
                 Some(format!("used_percent is {used_percent}, must be 1 to 100"))
+            }
+            Self::ProcessBelowCpu { percent, .. }
+            | Self::PortsBelow { percent }
+            | Self::ConntrackBelow { percent }
+            | Self::UnitDescriptorsBelow { percent, .. }
+                if !(1..=100).contains(percent) =>
+            {
+                Some(format!("percent is {percent}, must be 1 to 100"))
+            }
+            Self::PortFree { protocol, .. } | Self::PortHeldBy { protocol, .. }
+                if !["tcp", "udp"].contains(&protocol.as_str()) =>
+            {
+                Some(format!("protocol is {protocol}, must be tcp or udp"))
+            }
+            Self::ClockSynchronised { within_ms } if *within_ms < 1 => {
+                Some("within_ms must be at least 1".into())
             }
             Self::FileFresh { within_s, .. } if *within_s < 1 => Some("within_s must be at least 1".into()),
             Self::FileModeIs { mode, .. } if crate::action::octal_mode(mode).is_none() => {
@@ -164,6 +290,43 @@ impl Check {
             Self::ProcessRunning { process } => format!("the process {process} runs"),
             Self::ProcessNotRunning { process } => format!("the process {process} does not run"),
             Self::CheckPasses { name } => format!("the host's check {name} passes"),
+            Self::SysctlIs { key, value } => format!("{key} of the running kernel is {value}"),
+            Self::LinkMtuIs { interface, mtu } => format!("the MTU of {interface} is {mtu}"),
+            Self::NftHasSet { family, table, set, ip } => {
+                format!("the packet filter has a set {} {table} {set} for addresses as {ip}", family.as_str())
+            }
+            Self::NftHasElement { family, table, set, ip } => {
+                format!("the set {} {table} {set} of the packet filter holds {ip}", family.as_str())
+            }
+            Self::NftLacksRule { family, table, chain, rule } => {
+                format!("{} {table} {chain} of the packet filter has no rule {rule}", family.as_str())
+            }
+            Self::MountPresent { mount } => format!("{mount} is mounted"),
+            Self::MountAbsent { mount } => format!("nothing is mounted at {mount}"),
+            Self::MountVacant { mount } => format!("nothing lies in the folder {mount} itself"),
+            Self::MountOption { mount, option } => format!("{mount} is mounted {option}"),
+            Self::MountSound { mount } => format!("no errors are counted on the file system of {mount}"),
+            Self::ProcessBelowCpu { process, percent } => {
+                format!("process {} takes less than {percent} % of a processor", process.pid)
+            }
+            Self::ProcessZombiesBelow { process, count } => {
+                format!("process {} has fewer than {count} zombies", process.pid)
+            }
+            Self::PortFree { port, protocol } => format!("nothing listens on port {port}/{protocol}"),
+            Self::PortHeldBy { port, protocol, unit } => format!("{unit} listens on port {port}/{protocol}"),
+            Self::PortReached { port } => format!("port {port} takes a connection from outside"),
+            Self::PortsBelow { percent } => {
+                format!("less than {percent} % of the local ports are in use toward any one destination")
+            }
+            Self::ConntrackBelow { percent } => {
+                format!("the table of tracked connections is filled below {percent} %")
+            }
+            Self::ClockSynchronised { within_ms } => {
+                format!("the clock is synchronised and right within {within_ms} ms")
+            }
+            Self::UnitDescriptorsBelow { unit, percent } => {
+                format!("{unit} has less than {percent} % of its limit of files open")
+            }
             Self::CommandOk { argv } => format!("{} exits with 0", argv.join(" ")),
         }
     }

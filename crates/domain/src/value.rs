@@ -52,6 +52,14 @@ checked_text!(
         && !t.starts_with('-')
 );
 
+checked_text!(
+    /// Words with one space between each two, as a setting of the kernel has them.
+    Words, "words", "1 to 256 visible ASCII characters in words with one space between, not beginning with a hyphen",
+    |t| t.len() <= 256
+        && !t.starts_with('-')
+        && t.split(' ').all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_graphic()))
+);
+
 /// A range of addresses: `10.0.0.0/8`, `fe80::/10`. An IPv4 address in IPv6 clothing is the IPv4 address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -153,6 +161,7 @@ pub enum Value {
     Boolean(bool),
     Word(Word),
     Glob(Glob),
+    Words(Words),
 }
 
 /// The type of a [`Value`].
@@ -168,6 +177,7 @@ pub enum ValueType {
     Boolean,
     Word,
     Glob,
+    Words,
 }
 
 impl ValueType {
@@ -179,6 +189,7 @@ impl ValueType {
             Self::Url => Value::Url(Url::new(text)?),
             Self::Word => Value::Word(Word::new(text)?),
             Self::Glob => Value::Glob(Glob::new(text)?),
+            Self::Words => Value::Words(Words::new(text)?),
             Self::Ip => Value::Ip(
                 text.parse::<IpAddr>()
                     .map_err(|_| InvalidName::new("address", text, "an IPv4 or IPv6 address"))?
@@ -214,6 +225,7 @@ impl Value {
             Self::Boolean(_) => ValueType::Boolean,
             Self::Word(_) => ValueType::Word,
             Self::Glob(_) => ValueType::Glob,
+            Self::Words(_) => ValueType::Words,
         }
     }
 
@@ -239,6 +251,7 @@ impl fmt::Display for Value {
             Self::Ip(v) => v.fmt(f),
             Self::Word(v) => v.fmt(f),
             Self::Glob(v) => v.fmt(f),
+            Self::Words(v) => v.fmt(f),
             Self::Integer(v) => v.fmt(f),
             Self::Boolean(v) => v.fmt(f),
             Self::Process(v) => write!(f, "{}@{}", v.pid, v.start_ticks),

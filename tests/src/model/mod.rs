@@ -2,6 +2,7 @@
 //! undoes every action as the real runner promises to, so that a playbook can be failed at each step and what is left
 //! can be held against what was there.
 
+mod settings;
 mod world;
 
 pub use world::World;

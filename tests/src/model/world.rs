@@ -1,7 +1,8 @@
 //! What there is on the model host, and what each action makes of it.
 
+use super::settings;
 use serde_json::json;
-use sopwith_domain::action::Action;
+use sopwith_domain::action::{Action, Undo};
 use sopwith_domain::check::Check;
 use sopwith_domain::plan::Plan;
 use sopwith_domain::run::{Effect, Prior};
@@ -22,6 +23,8 @@ pub struct World {
     pub deleted: BTreeMap<i64, u64>,
     /// What programs brought about, by their probe's arguments.
     pub made: BTreeSet<Vec<String>>,
+    /// What has one value: settings of the kernel, elements of sets, mounts, by name.
+    pub settings: BTreeMap<String, String>,
     /// Files that are in nobody's way, by where they came from.
     pub quarantine: BTreeMap<String, String>,
 }
@@ -38,6 +41,10 @@ impl World {
     }
 
     fn place(&mut self, action: &Action) {
+        if let Some(setting) = settings::of(action) {
+            self.settings.entry(setting.name).or_insert(setting.from);
+            return;
+        }
         let mut file = |path: &str, content: &str| {
             self.files.entry(path.into()).or_insert_with(|| content.into());
         };
@@ -84,6 +91,9 @@ impl World {
     pub fn holds(&self, check: &Check) -> bool {
         let unit = |name: &str| self.units.get(name).map_or("inactive", String::as_str);
         let file = |path: &str| self.files.get(path);
+        if let Some((name, value)) = settings::asked(check) {
+            return self.settings.get(&name).is_none_or(|now| *now == value);
+        }
         match check {
             Check::UnitActive { unit: name } => unit(name.as_str()) == "active",
             Check::UnitNotActive { unit: name } => unit(name.as_str()) != "active",
@@ -99,6 +109,9 @@ impl World {
 
     /// Returns the part of the world that the action touches.
     pub fn capture(&self, action: &Action) -> Prior {
+        if let Some(setting) = settings::of(action) {
+            return json!(self.settings.get(&setting.name));
+        }
         match action {
             Action::UnitStart { unit }
             | Action::UnitStop { unit }
@@ -120,6 +133,10 @@ impl World {
     }
 
     pub fn perform(&mut self, action: &Action) {
+        if let Some(setting) = settings::of(action) {
+            self.settings.insert(setting.name, setting.to);
+            return;
+        }
         match action {
             Action::UnitStart { unit } | Action::UnitRestart { unit } => {
                 self.units.insert(unit.to_string(), "active".into());
@@ -169,6 +186,17 @@ impl World {
     /// Puts back what was captured, however often it is asked to.
     pub fn undo(&mut self, action: &Action, prior: &Prior) -> Result<(), String> {
         let text = prior.as_str().map(str::to_owned);
+        if let Some(setting) = settings::of(action) {
+            let was = text.expect("the setting was captured");
+            if action.undo() == Undo::Irreversible {
+                return match self.settings.get(&setting.name) == Some(&was) {
+                    true => Ok(()),
+                    false => Err(format!("{} is {} and stays so", setting.name, setting.to)),
+                };
+            }
+            self.settings.insert(setting.name, was);
+            return Ok(());
+        }
         match action {
             Action::UnitStart { unit } | Action::UnitStop { unit } | Action::UnitRestart { unit } => {
                 self.units.insert(unit.to_string(), text.expect("the unit was captured"));

@@ -130,7 +130,7 @@ fn perform(programs: &Bound<'_>, argv: &[String], timeout_ms: i64, lock: &Path, 
 }
 
 /// Waits until nothing of an interrupted program lives.
-fn over(lock: &Path) -> Result<(), String> {
+pub(super) fn over(lock: &Path) -> Result<(), String> {
     let Ok(file) = File::open(lock) else { return Ok(()) };
     let began_ms = clock::boot_ms();
     while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -207,11 +207,17 @@ impl Started<'_> {
     fn bound<'p>(&self, at: &'p At<'_>) -> Bound<'p> {
         Bound { programs: &at.bench.programs, confinement: Confinement::of(self.touches) }
     }
+}
 
-    /// The file by which the supervisor of the step shows that it lives.
-    fn lock(at: &At<'_>) -> PathBuf {
-        at.bench.quarantine.folder(at.step).join(LOCK)
-    }
+/// Returns the file by which the supervisor of the step shows that it lives.
+pub(super) fn lock(at: &At<'_>) -> PathBuf {
+    at.bench.quarantine.folder(at.step).join(LOCK)
+}
+
+/// Makes the step's folder anew, with its lock: what a step needs that starts programs.
+pub(super) fn prepare(at: &At<'_>) -> Result<(), String> {
+    at.bench.quarantine.fresh(at.step)?;
+    at.bench.quarantine.place(at.step, LOCK)?.create().map(drop)
 }
 
 impl Act for Started<'_> {
@@ -227,9 +233,7 @@ impl Act for Started<'_> {
     }
 
     fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
-        let (quarantine, step) = (&at.bench.quarantine, at.step);
-        quarantine.fresh(step)?;
-        quarantine.place(step, LOCK)?.create()?;
+        prepare(at)?;
         capture(&self.bound(at), self.probe_argv, at.timeout_ms())
     }
 
@@ -241,15 +245,15 @@ impl Act for Started<'_> {
     }
 
     fn outcome(&self, at: &mut At<'_>, prior: &Prior) -> StepResult {
-        perform(&self.bound(at), self.argv, at.timeout_ms(), &Self::lock(at), *prior)
+        perform(&self.bound(at), self.argv, at.timeout_ms(), &lock(at), *prior)
     }
 
     fn probe(&self, at: &mut At<'_>, prior: &Prior) -> Result<Effect, String> {
-        Ok(probe(&self.bound(at), self.probe_argv, at.timeout_ms(), &Self::lock(at), *prior))
+        Ok(probe(&self.bound(at), self.probe_argv, at.timeout_ms(), &lock(at), *prior))
     }
 
     fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
         let programs = (self.undo_argv, self.probe_argv);
-        undo(&self.bound(at), programs, at.timeout_ms(), &Self::lock(at), *prior)
+        undo(&self.bound(at), programs, at.timeout_ms(), &lock(at), *prior)
     }
 }

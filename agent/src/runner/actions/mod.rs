@@ -4,6 +4,7 @@
 
 pub mod accounts;
 mod act;
+pub mod clock_step;
 pub mod command;
 mod file_attributes;
 mod file_discard;
@@ -13,13 +14,23 @@ mod file_reclaim_deleted;
 mod file_replace;
 mod file_rotate;
 mod file_truncate;
+pub mod link_mtu;
 mod meta;
+mod mount;
+mod mount_remount;
+pub mod mount_table;
+pub mod nft;
 mod place;
 mod process;
+mod process_end;
+mod process_renice;
 mod process_start;
 pub mod processes;
 mod quarantine;
+mod route;
+pub mod sysctl;
 mod systemd;
+mod tool;
 mod unit;
 
 pub use command::Programs;
@@ -27,7 +38,7 @@ pub use place::Place;
 pub use quarantine::{Quarantine, prepare, sha256};
 pub use systemd::{Systemd, UnitState};
 
-use super::settings::NamedProcess;
+use super::settings::{NamedProcess, Settings};
 use act::{At, Journaled};
 use file_attributes::Wanted;
 use file_replace::Content;
@@ -37,6 +48,7 @@ use sopwith_domain::run::{
 };
 use sopwith_domain::value::{AbsPath, Glob, Word};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use systemd::Job;
 use unit::Doing;
 
@@ -53,6 +65,8 @@ pub struct Workbench {
     pub processes: BTreeMap<Word, NamedProcess>,
     /// Folders and names of files that may go for good.
     pub reclaimable: Vec<(AbsPath, Glob)>,
+    /// What the host's administrator configured; none in a test that has no such host.
+    pub settings: Option<Arc<Settings>>,
 }
 
 impl Workbench {
@@ -110,6 +124,32 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
         Action::FileReclaimDeleted { process, path, inode } => {
             Box::new(file_reclaim_deleted::Deleted { process: *process, path, inode: *inode })
         }
+        Action::ProcessEnd { process, grace_s } => {
+            Box::new(process_end::End { process: *process, grace_s: *grace_s })
+        }
+        Action::ProcessRenice { process, nice } => {
+            Box::new(process_renice::Renice { process: *process, nice: *nice })
+        }
+        Action::SysctlSet { key, value } => Box::new(sysctl::Set { key, value }),
+        Action::LinkMtu { interface, mtu } => Box::new(link_mtu::Mtu { interface, mtu: *mtu }),
+        Action::NftAddElement { family, table, set, ip, timeout_s } => Box::new(nft::element::Add {
+            element: nft::element::Element { family: *family, table, set, ip: *ip },
+            timeout_s: *timeout_s,
+        }),
+        Action::NftDeleteElement { family, table, set, ip } => Box::new(nft::element::Delete {
+            element: nft::element::Element { family: *family, table, set, ip: *ip },
+        }),
+        Action::NftDeleteRule { family, table, chain, handle, rule } => {
+            Box::new(nft::rule::Rule { family: *family, table, chain, handle: *handle, digest: rule })
+        }
+        Action::MountMount { mount } => {
+            Box::new(mount::Mount { point: mount, wanted: mount::Wanted::Mounted })
+        }
+        Action::MountUnmount { mount } => {
+            Box::new(mount::Mount { point: mount, wanted: mount::Wanted::Unmounted })
+        }
+        Action::MountRemount { mount, option } => Box::new(mount_remount::Remount { point: mount, option }),
+        Action::ClockStep { max_offset_s } => Box::new(clock_step::ClockStep { max_offset_s: *max_offset_s }),
         Action::Command { argv, undo_argv, probe_argv, touches } => {
             Box::new(command::Started { argv, undo_argv, probe_argv, touches })
         }

@@ -18,7 +18,7 @@ pub struct Prior {
 }
 
 /// Opens the very process, or says why not.
-fn open(process: ProcessRef) -> Result<OwnedFd, String> {
+pub(super) fn open(process: ProcessRef) -> Result<OwnedFd, String> {
     let gone = || format!("process {} that started at tick {} is gone", process.pid, process.start_ticks);
     let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
     let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;

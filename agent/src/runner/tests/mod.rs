@@ -67,6 +67,7 @@ impl<'w> Life<'w> {
             programs: Programs { supervisor: "/nonexistent".into() },
             processes: settings.processes.clone(),
             reclaimable: settings.reclaimable.clone(),
+            settings: Some(Arc::clone(&settings)),
         };
         let engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
             .expect("resumes");

@@ -12,6 +12,7 @@ use crate::watcher::sink::{Afresh, Sink};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use rustix::time::{timerfd_create, timerfd_settime};
 use sopwith_domain::signal::{Severity, Subject};
+use sopwith_domain::value::{UnitName, Value};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -150,11 +151,14 @@ fn offset_fault(offset_ms: i64, limit_ms: u64) -> Fault {
     // In whole seconds, so that it is no news that it wavers.
     fault.integer("offset_ms", offset_ms / 1000 * 1000);
     fault.integer("limit_ms", limit_ms);
+    // Who could set it right: only chrony steps a clock when it is asked to.
+    if let Some(daemon) =
+        Path::new("/usr/sbin/chronyd").exists().then(|| UnitName::new("chrony.service").ok()).flatten()
+    {
+        fault.field("daemon", Value::Unit(daemon));
+    }
     // systemd-timesyncd says so; chrony and ntpd have their own words, which the inspections read.
-    fault.field(
-        "synchronized",
-        sopwith_domain::value::Value::Boolean(Path::new("/run/systemd/timesync/synchronized").exists()),
-    );
+    fault.field("synchronized", Value::Boolean(Path::new("/run/systemd/timesync/synchronized").exists()));
     fault
 }
 

@@ -10,7 +10,7 @@ use crate::watcher::rounds::{self, Asleep, Look, Seen};
 use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::tasks::Proc;
 use sopwith_domain::signal::{Severity, Subject};
-use sopwith_domain::value::{Value, Word};
+use sopwith_domain::value::{Value, Word, Words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 const RANGE: &str = "net.ipv4.ip_local_port_range";
 /// How long a table must be nearly full.
 const FOR: Duration = Duration::from_secs(3);
+/// Up to so many tracked connections more room is proposed.
+const CONNTRACK_MAX: u64 = 1 << 20;
 /// So far below its limit a table is well again, in percent.
 const CLEAR: u64 = 10;
 
@@ -103,7 +105,16 @@ impl Watched {
             // A host that tracks no connections has no such table.
             let Some((used, size)) = numbers else { continue };
             if self.judge(name, used, size, *limit) {
-                seen.hold(full(name, what, used, size), FOR);
+                let mut fault = full(name, what, used, size);
+                // More room where that costs little: an entry takes some 300 bytes.
+                let more = (size * 2).min(CONNTRACK_MAX);
+                if name == "conntrack" && more > size {
+                    fault.field(
+                        "value",
+                        Value::Words(Words::new(more.to_string()).expect("digits are words")),
+                    );
+                }
+                seen.hold(fault, FOR);
             }
         }
     }
@@ -174,6 +185,9 @@ impl Watched {
         self.owners.find(&self.proc, &BTreeSet::from([inode]));
         if let Some(stat) = self.owners.of(inode).first() {
             self.proc.add(&mut fault, stat.pid);
+            if self.proc.by_hand(stat.pid) {
+                fault.field("by_hand", Value::Boolean(true));
+            }
         }
         fault.field("ip", Value::Ip(peer));
         fault.integer("port", peer_port);
@@ -207,6 +221,8 @@ fn narrowed(range: (u16, u16), expected: (u16, u16)) -> Fault {
     let mut fault =
         Fault::new("tables.ports-range", "ports.narrowed", range_subject(), Severity::Warning, text);
     add_range(&mut fault, range);
+    let value = Words::new(format!("{} {}", expected.0, expected.1)).expect("two numbers are words");
+    fault.field("value", Value::Words(value));
     fault.integer("expected_low", expected.0);
     fault.integer("expected_high", expected.1);
     fault

@@ -9,7 +9,7 @@ use crate::watcher::rounds::{self, Asleep, Look, Seen};
 use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::tasks::{Proc, Stat};
 use sopwith_domain::signal::{Severity, Subject};
-use sopwith_domain::value::Word;
+use sopwith_domain::value::{Value, Word};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +105,9 @@ impl Watched {
         let mut fault =
             Fault::new(ZOMBIES, "process.zombies", self.subject(parent)?, Severity::Warning, text);
         self.proc.add(&mut fault, parent);
+        if self.proc.by_hand(parent) {
+            fault.field("by_hand", Value::Boolean(true));
+        }
         fault.integer("count", count);
         Some(fault)
     }
@@ -163,6 +166,9 @@ impl Watched {
         let subject = self.subject(stat.pid)?;
         let mut fault = Fault::new(DESCRIPTORS, "process.descriptors", subject, Severity::Warning, text);
         self.proc.add(&mut fault, stat.pid);
+        if self.proc.by_hand(stat.pid) {
+            fault.field("by_hand", Value::Boolean(true));
+        }
         fault.integer("open", open);
         fault.integer("limit", limit);
         Some(fault)

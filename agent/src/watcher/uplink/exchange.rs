@@ -62,7 +62,9 @@ impl Uplink {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
         let runner = match self.runner.ask(Request::Status { challenge: true }).await {
             Ok(Response::Status(status) | Response::Records { status, .. }) => Some(status),
-            Ok(Response::Refused { .. } | Response::Checked { .. }) | Err(_) => None,
+            Ok(Response::Refused { .. } | Response::Checked { .. } | Response::Blocked { .. }) | Err(_) => {
+                None
+            }
         };
         let epoch = self.epoch(runner.as_ref()).await?;
         let records = match (&runner, kind) {
@@ -169,7 +171,7 @@ impl Uplink {
                     }
                 }
                 Ok(Response::Refused { reason }) => tracing::warn!("the runner refused: {reason}"),
-                Ok(Response::Checked { .. }) => {}
+                Ok(Response::Checked { .. } | Response::Blocked { .. }) => {}
                 Err(e) => tracing::warn!("failed to hand the server's answer to the runner: {e}"),
             }
         }

@@ -106,7 +106,9 @@ fn follow(folder: &Path, state: &watch::Sender<RunnerState>) -> io::Result<()> {
         let status = match client.ask(&request)? {
             Response::Status(status) | Response::Records { status, .. } => status,
             Response::Refused { reason } => return Err(io::Error::other(reason)),
-            Response::Checked { .. } => return Err(io::Error::other("no check was asked for")),
+            Response::Checked { .. } | Response::Blocked { .. } => {
+                return Err(io::Error::other("nothing of that kind was asked for"));
+            }
         };
         if state.is_closed() {
             return Ok(());

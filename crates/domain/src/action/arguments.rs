@@ -3,6 +3,14 @@
 use super::{ARGV_MAX, Action, WRITE_BYTES_MAX, octal_mode};
 use crate::value::AbsPath;
 
+/// Longest time for which an address is put into a set: thirty days, in seconds.
+const BLOCK_S_MAX: u64 = 30 * 86_400;
+/// Values of settings from which the kernel lets nobody back.
+const ONE_WAY: [(&str, &str); 2] =
+    [("kernel.yama.ptrace_scope", "3"), ("kernel.unprivileged_bpf_disabled", "1")];
+/// Options that a place can be given.
+const REMOUNTS: [&str; 8] = ["ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec"];
+
 impl Action {
     /// Returns what is wrong with the arguments beyond their types, or nothing.
     pub fn fault(&self) -> Option<String> {
@@ -18,6 +26,27 @@ impl Action {
             }
             Self::FileRotate { keep, .. } if !(1..=99).contains(keep) => {
                 Some(format!("keep is {keep}, must be 1 to 99"))
+            }
+            Self::ProcessEnd { grace_s, .. } if !(0..=600).contains(grace_s) => {
+                Some(format!("grace_s is {grace_s}, must be 0 to 600"))
+            }
+            Self::ProcessRenice { nice, .. } if !(-20..=19).contains(nice) => {
+                Some(format!("nice is {nice}, must be -20 to 19"))
+            }
+            Self::SysctlSet { key, value } if ONE_WAY.contains(&(key.as_str(), value.as_str())) => {
+                Some(format!("{key} cannot be set back from {value} until the machine starts again"))
+            }
+            Self::LinkMtu { mtu, .. } if !(68..=65_536).contains(mtu) => {
+                Some(format!("mtu is {mtu}, must be 68 to 65,536"))
+            }
+            Self::NftAddElement { timeout_s, .. } if *timeout_s > BLOCK_S_MAX => {
+                Some(format!("timeout_s is {timeout_s}, at most {BLOCK_S_MAX}"))
+            }
+            Self::MountRemount { option, .. } if !REMOUNTS.contains(&option.as_str()) => {
+                Some(format!("option is {option}, must be one of {}", REMOUNTS.join(", ")))
+            }
+            Self::ClockStep { max_offset_s } if !(1..=86_400).contains(max_offset_s) => {
+                Some(format!("max_offset_s is {max_offset_s}, must be 1 to 86,400"))
             }
             Self::FileMode { mode, .. } if octal_mode(mode).is_none() => {
                 Some(format!("mode {mode} must be three or four octal digits"))

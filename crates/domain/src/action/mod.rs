@@ -6,8 +6,9 @@ mod reach;
 mod words;
 
 use crate::signal::Subject;
-use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Word};
+use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Word, Words};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// Longest text that `file.write` may put down, in bytes.
 pub const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -15,7 +16,7 @@ pub const WRITE_BYTES_MAX: usize = 64 * 1024;
 pub const ARGV_MAX: usize = 64;
 
 /// The names of all actions.
-pub const ACTIONS: [&str; 17] = [
+pub const ACTIONS: [&str; 28] = [
     "unit.start",
     "unit.stop",
     "unit.restart",
@@ -23,6 +24,8 @@ pub const ACTIONS: [&str; 17] = [
     "unit.reset-failed",
     "process.signal",
     "process.start",
+    "process.end",
+    "process.renice",
     "file.truncate",
     "file.rotate",
     "file.prune",
@@ -32,6 +35,15 @@ pub const ACTIONS: [&str; 17] = [
     "file.mode",
     "file.owner",
     "file.reclaim-deleted",
+    "sysctl.set",
+    "link.mtu",
+    "nft.add-element",
+    "nft.delete-element",
+    "nft.delete-rule",
+    "mount.mount",
+    "mount.unmount",
+    "mount.remount",
+    "clock.step",
     "command",
 ];
 
@@ -45,6 +57,27 @@ pub enum ProcessSignal {
     Cont,
     Usr1,
     Usr2,
+}
+
+/// Which packets a table of the packet filter sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NftFamily {
+    #[default]
+    Inet,
+    Ip,
+    Ip6,
+}
+
+impl NftFamily {
+    /// Returns nft's name of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inet => "inet",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+        }
+    }
 }
 
 /// What a step does. The tag is the name that playbooks use.
@@ -69,6 +102,12 @@ pub enum Action {
     /// starts nothing but what its own configuration says. Undone by ending what was started.
     #[serde(rename = "process.start")]
     ProcessStart { process: Word, program: AbsPath },
+    /// Asks one process to end, and ends it if it has not after `grace_s` seconds.
+    #[serde(rename = "process.end")]
+    ProcessEnd { process: ProcessRef, grace_s: i64 },
+    /// Gives every thread of one process another niceness.
+    #[serde(rename = "process.renice")]
+    ProcessRenice { process: ProcessRef, nice: i32 },
     /// Empties a file that its writer keeps open; its bytes go to quarantine first where they fit.
     #[serde(rename = "file.truncate")]
     FileTruncate { path: AbsPath },
@@ -112,6 +151,53 @@ pub enum Action {
     /// Empties a file that was deleted but is still held open by a process, found by its inode on a device.
     #[serde(rename = "file.reclaim-deleted")]
     FileReclaimDeleted { process: ProcessRef, path: AbsPath, inode: i64 },
+    /// Gives a setting of the running kernel another value. Nothing in `/etc` is changed.
+    #[serde(rename = "sysctl.set")]
+    SysctlSet { key: Word, value: Words },
+    /// Sets the largest packet of an interface that is not this host's way to the server.
+    #[serde(rename = "link.mtu")]
+    LinkMtu { interface: Word, mtu: u32 },
+    /// Puts one address into a set of the packet filter, for some seconds or, with 0, until it is taken out.
+    #[serde(rename = "nft.add-element")]
+    NftAddElement {
+        #[serde(default)]
+        family: NftFamily,
+        table: Word,
+        set: Word,
+        ip: IpAddr,
+        timeout_s: u64,
+    },
+    /// Takes one address out of a set of the packet filter.
+    #[serde(rename = "nft.delete-element")]
+    NftDeleteElement {
+        #[serde(default)]
+        family: NftFamily,
+        table: Word,
+        set: Word,
+        ip: IpAddr,
+    },
+    /// Takes one rule out of the packet filter, known by its handle and by the digest of what it says.
+    #[serde(rename = "nft.delete-rule")]
+    NftDeleteRule {
+        #[serde(default)]
+        family: NftFamily,
+        table: Word,
+        chain: Word,
+        handle: u64,
+        rule: Word,
+    },
+    /// Mounts what `/etc/fstab` declares for a folder, if nothing lies in it.
+    #[serde(rename = "mount.mount")]
+    MountMount { mount: AbsPath },
+    /// Unmounts what `/etc/fstab` declares, if nobody uses it.
+    #[serde(rename = "mount.unmount")]
+    MountUnmount { mount: AbsPath },
+    /// Gives a mounted place one other option: ro, rw, nosuid, suid, nodev, dev, noexec or exec.
+    #[serde(rename = "mount.remount")]
+    MountRemount { mount: AbsPath, option: Word },
+    /// Has chrony set the clock right at once, if by its own measurement it is off by no more than this.
+    #[serde(rename = "clock.step")]
+    ClockStep { max_offset_s: i64 },
     /// Starts a program with an argument vector, never through a shell. Without `undo_argv` it is irreversible,
     /// without `probe_argv` (exit 0: it took effect, 1: it did not) its effect cannot be known after a crash.
     #[serde(rename = "command")]
@@ -158,6 +244,17 @@ impl Action {
             Self::FileMode { .. } => "file.mode",
             Self::FileOwner { .. } => "file.owner",
             Self::FileReclaimDeleted { .. } => "file.reclaim-deleted",
+            Self::ProcessEnd { .. } => "process.end",
+            Self::ProcessRenice { .. } => "process.renice",
+            Self::SysctlSet { .. } => "sysctl.set",
+            Self::LinkMtu { .. } => "link.mtu",
+            Self::NftAddElement { .. } => "nft.add-element",
+            Self::NftDeleteElement { .. } => "nft.delete-element",
+            Self::NftDeleteRule { .. } => "nft.delete-rule",
+            Self::MountMount { .. } => "mount.mount",
+            Self::MountUnmount { .. } => "mount.unmount",
+            Self::MountRemount { .. } => "mount.remount",
+            Self::ClockStep { .. } => "clock.step",
             Self::Command { .. } => "command",
         }
     }

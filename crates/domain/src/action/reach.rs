@@ -13,7 +13,9 @@ impl Action {
             | Self::UnitRestart { unit }
             | Self::UnitReload { unit }
             | Self::UnitResetFailed { unit } => vec![Subject::Unit(unit.clone())],
-            Self::ProcessSignal { process, .. } => {
+            Self::ProcessSignal { process, .. }
+            | Self::ProcessEnd { process, .. }
+            | Self::ProcessRenice { process, .. } => {
                 vec![Subject::Process(Word::new(process.pid.to_string()).expect("digits are a word"))]
             }
             Self::ProcessStart { process, .. } => vec![Subject::Process(process.clone())],
@@ -26,6 +28,16 @@ impl Action {
             | Self::FileOwner { path, .. }
             | Self::FileReclaimDeleted { path, .. } => vec![Subject::Path(path.clone())],
             Self::FilePrune { directory, .. } => vec![Subject::Path(directory.clone())],
+            Self::SysctlSet { key, .. } => vec![Subject::Sysctl(key.clone())],
+            Self::LinkMtu { interface, .. } => vec![named("link:", interface.as_str())],
+            Self::NftAddElement { ip, .. } | Self::NftDeleteElement { ip, .. } => vec![Subject::Address(*ip)],
+            Self::NftDeleteRule { family, table, .. } => {
+                vec![named("nft:", &format!("{}:{table}", family.as_str()))]
+            }
+            Self::MountMount { mount } | Self::MountUnmount { mount } | Self::MountRemount { mount, .. } => {
+                vec![Subject::Mount(mount.clone())]
+            }
+            Self::ClockStep { .. } => vec![named("", "clock")],
             Self::Command { touches, .. } => touches.clone(),
         }
     }
@@ -39,10 +51,17 @@ impl Action {
                 _ => Undo::Nothing,
             },
             Self::FilePrune { discard: true, .. } => Undo::Irreversible,
+            Self::ProcessEnd { .. } | Self::ClockStep { .. } => Undo::Irreversible,
             // What a deleted file held is copied to quarantine, but no name leads back to it.
             Self::FileReclaimDeleted { .. } => Undo::Irreversible,
             Self::Command { undo_argv, .. } if undo_argv.is_empty() => Undo::Irreversible,
             _ => Undo::Inverse,
         }
     }
+}
+
+/// Returns the subject of what has no kind of its own. A name that is too long for a word is cut: then two share a lock.
+fn named(of: &str, name: &str) -> Subject {
+    let text: String = format!("{of}{name}").chars().take(128).collect();
+    Subject::Check(Word::new(text).expect("a prefix and a word are a word"))
 }

@@ -39,6 +39,38 @@ impl Action {
             Self::FileReclaimDeleted { process, path, .. } => {
                 format!("Empty the deleted file {path} that process {} still holds open", process.pid)
             }
+            Self::ProcessEnd { process, grace_s } => format!(
+                "End process {} (started at tick {}), by force after {grace_s} s",
+                process.pid, process.start_ticks
+            ),
+            Self::ProcessRenice { process, nice } => {
+                format!(
+                    "Give process {} (started at tick {}) niceness {nice}",
+                    process.pid, process.start_ticks
+                )
+            }
+            Self::SysctlSet { key, value } => format!("Set {key} of the running kernel to {value}"),
+            Self::LinkMtu { interface, mtu } => format!("Set the MTU of {interface} to {mtu}"),
+            Self::NftAddElement { family, table, set, ip, timeout_s } => {
+                let time = match timeout_s {
+                    0 => "until it is taken out".to_owned(),
+                    seconds => format!("for {seconds} s"),
+                };
+                format!("Put {ip} into the set {} {table} {set} of the packet filter {time}", family.as_str())
+            }
+            Self::NftDeleteElement { family, table, set, ip } => {
+                format!("Take {ip} out of the set {} {table} {set} of the packet filter", family.as_str())
+            }
+            Self::NftDeleteRule { family, table, chain, handle, rule } => format!(
+                "Take rule {handle} ({rule}) out of {} {table} {chain} of the packet filter",
+                family.as_str()
+            ),
+            Self::MountMount { mount } => format!("Mount {mount} as /etc/fstab declares it"),
+            Self::MountUnmount { mount } => format!("Unmount {mount}"),
+            Self::MountRemount { mount, option } => format!("Remount {mount} with {option}"),
+            Self::ClockStep { max_offset_s } => {
+                format!("Have chrony step the clock, by at most {max_offset_s} s")
+            }
             Self::Command { argv, .. } => format!("Run {}", argv.join(" ")),
         }
     }

@@ -235,6 +235,7 @@ fn samples(playbook: &Playbook, untyped: &BTreeSet<Word>) -> BTreeMap<Word, Valu
         ValueType::Boolean => "true".to_owned(),
         ValueType::Word => "0640".to_owned(),
         ValueType::Glob => "sample.*".to_owned(),
+        ValueType::Words => "1 2".to_owned(),
     };
     playbook
         .parameters

@@ -247,7 +247,7 @@ fn parameter(node: &Node, findings: &Findings) -> Option<(Parameter, bool)> {
 fn value_type(word: &str, place: Place, findings: &Findings) -> Option<ValueType> {
     let found = serde_json::from_value(word.into()).ok();
     if found.is_none() {
-        let types = "unit, path, url, ip, process, integer, boolean, word, glob";
+        let types = "unit, path, url, ip, process, integer, boolean, word, words, glob";
         findings.add(place, format!("there is no type {word}; there are {types}"));
     }
     found

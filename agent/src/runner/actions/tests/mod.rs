@@ -43,6 +43,7 @@ impl World {
             programs: Programs { supervisor: "/nonexistent".into() },
             processes: BTreeMap::new(),
             reclaimable: Vec::new(),
+            settings: None,
         };
         Self { folder, bench, _other: other }
     }

@@ -2,7 +2,7 @@
 
 use super::ask::Answers;
 use super::host::{self, Looked};
-use super::{All, Looking, baseline, clock};
+use super::{All, Looking, baseline};
 use crate::config::{Config, Watch};
 use crate::watcher::sources::norms::norm::Breach;
 use serde::Serialize;
@@ -76,7 +76,7 @@ fn look(mut config: Config) -> std::io::Result<All> {
         config.norms.watch = Watch::All;
     }
     let looking = Looking::new(&config);
-    let running = host::running(clock::PROCESSES);
+    let running = host::daemons();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut answers = Answers::default();
     runtime.block_on(answers.refresh(config.norms.programs_every.0, &running));

@@ -167,8 +167,13 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Returns which of the programs that norms speak of run.
+pub fn daemons() -> Vec<String> {
+    running(&[super::clock::PROCESSES, super::sysctl::PASSING_ON].concat())
+}
+
 /// Returns which of these programs run, by the names of their processes.
-pub fn running(names: &[&str]) -> Vec<String> {
+fn running(names: &[&str]) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let one = |entry: std::fs::DirEntry| {
         let _: u32 = entry.file_name().to_str()?.parse().ok()?;

@@ -186,7 +186,7 @@ impl Watching {
         let mut look = match pending.take() {
             Some(look) => look,
             None => {
-                let running = tokio::task::spawn_blocking(|| host::running(clock::PROCESSES)).await;
+                let running = tokio::task::spawn_blocking(host::daemons).await;
                 let running = running.map_err(|e| SourceFailed::new("look which daemons run", &e))?;
                 answers.refresh(self.looking.norms.programs_every.0, &running).await;
                 let (looking, said) = (self.looking.clone(), answers.all.clone());

@@ -5,13 +5,35 @@ use super::host::{Host, Looked};
 use super::norm::{self, Breach};
 use crate::config::Wanted;
 use crate::watcher::glob;
+use sopwith_domain::declaration::Declaration;
 use sopwith_domain::signal::Subject;
+use sopwith_domain::value::{Value, Words};
 use std::collections::BTreeMap;
 
 /// Folders of settings, those that count least first. A file hides all of its name that come before it.
 const FOLDERS: &[&str] = &["/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d"];
 /// What the administrator wrote himself. The vendor's files are many a kernel's and many a container's, not his.
 const OWN: &[&str] = &["/etc/sysctl.d/", "/etc/sysctl.conf", "/run/sysctl.d/", "/usr/local/lib/sysctl.d/"];
+
+/// Programs that have a host pass on packets of others, as far as the kernel keeps their names, and what the
+/// interfaces of containers and virtual machines begin with.
+pub const PASSING_ON: &[&str] = &[
+    "dockerd",
+    "containerd",
+    "kubelet",
+    "k3s-server",
+    "crio",
+    "libvirtd",
+    "virtqemud",
+    "keepalived",
+    "zebra",
+    "bird",
+    "openvpn",
+    "charon",
+];
+const ROLES: &[&str] =
+    &["router", "gateway", "container", "docker", "kube", "hypervisor", "vpn", "nat", "firewall"];
+const BRIDGES: &[&str] = &["docker", "br-", "cni", "virbr", "podman", "flannel", "cali", "wg"];
 
 /// What a file says of a setting.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,7 +57,8 @@ pub fn look(host: &Host<'_>, looked: &mut Looked) {
         let Some(actual) = running(host, key) else { continue };
         if plain(&actual) != plain(&said.value) && !said.may_fail {
             let wanted = plain(&said.value);
-            looked.breach(drift(key, &plain(&actual), &wanted, Some(&said.path)).word("wanted", &wanted));
+            let breach = drift(key, &plain(&actual), &wanted, Some(&said.path)).word("wanted", &wanted);
+            looked.breach(settable(host, key, &wanted, breach));
         }
     }
     for (key, wanted) in &host.norms.sysctl {
@@ -50,7 +73,37 @@ fn declared(host: &Host<'_>, key: &str, wanted: &Wanted, said: Option<&Said>, lo
     if !wanted.holds(&actual) {
         let path = said.map(|said| said.path.as_str());
         let breach = drift(key, &plain(&actual), &wanted.to_string(), path);
-        looked.breach(breach.word("wanted", &wanted.target().unwrap_or_default()));
+        let target = wanted.target().unwrap_or_default();
+        let breach = breach.word("wanted", &target);
+        looked.breach(settable(host, key, &target, breach));
+    }
+}
+
+/// Adds what a repair has to know: the value as the kernel takes it, and whether the host passes on packets of others,
+/// so that to forbid it that would cut them off.
+fn settable(host: &Host<'_>, key: &str, wanted: &str, breach: Breach) -> Breach {
+    let breach = match Words::new(plain(wanted)) {
+        Ok(value) => breach.with("value", Value::Words(value)),
+        Err(_) => breach,
+    };
+    let forwarding = key.ends_with(".forwarding") || key.ends_with("ip_forward");
+    // What the host's administrator says it is counts as much as what is seen there.
+    let role = |declaration: &Declaration| match &declaration {
+        Declaration::Fact { name, value } => {
+            name.as_str() == "role" && ROLES.iter().any(|role| value.as_str().contains(role))
+        }
+        _ => false,
+    };
+    let passes_on = || {
+        host.declared.iter().any(role)
+            || host.running.iter().any(|name| PASSING_ON.contains(&name.as_str()))
+            || std::fs::read_dir(host.at("/sys/class/net")).into_iter().flatten().flatten().any(|entry| {
+                entry.file_name().to_str().is_some_and(|name| BRIDGES.iter().any(|b| name.starts_with(b)))
+            })
+    };
+    match forwarding && plain(wanted) == "0" && passes_on() {
+        true => breach.with("forwards", Value::Boolean(true)),
+        false => breach,
     }
 }
 
@@ -231,7 +284,7 @@ mod tests {
         fixture.file("/etc/sysctl.d/90-x.conf", "net.ipv4.ip_forward = 0");
         assert_eq!(
             fields(&fixture.looked(look)),
-            "key=net.ipv4.ip_forward actual=1 path=/etc/sysctl.d/90-x.conf wanted=0"
+            "key=net.ipv4.ip_forward actual=1 path=/etc/sysctl.d/90-x.conf wanted=0 value=0"
         );
         // The last file counts, and one of the same name hides the others.
         fixture.file("/etc/sysctl.d/95-y.conf", "net.ipv4.ip_forward = 1");

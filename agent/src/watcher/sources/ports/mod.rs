@@ -1,6 +1,7 @@
 //! Listening ports: one that should listen and does not, that another process took, that the host's own packet filter
 //! keeps from others; and, where it is asked for, listeners that nobody declared.
 
+mod blocking;
 mod table;
 
 use super::{Context, Source, Work};
@@ -9,10 +10,12 @@ use crate::watcher::report::Fault;
 use crate::watcher::rounds::{self, Asleep, Look, Seen};
 use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::tasks::{Proc, Stat};
+use blocking::Filter;
 use sopwith_domain::signal::{Severity, Subject};
 use sopwith_domain::value::{UnitName, Value, Word};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 pub(crate) use table::{Owners, listeners};
 pub(super) use table::{Socket, sockets};
@@ -29,15 +32,17 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
 const ELSEWHERE: (&str, u16) = ("192.0.2.1", 9);
 
 pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
-    let config = config.kernel.ports.clone();
+    let (config, runtime_dir) = (config.kernel.ports.clone(), &config.runtime_dir);
     let wanted = !config.listen.is_empty() || *config.undeclared;
-    let source = Listening { config, afresh: context.afresh.clone() };
+    let runtime_dir = runtime_dir.path().to_owned();
+    let source = Listening { config, afresh: context.afresh.clone(), runtime_dir };
     wanted.then(|| Box::new(source) as Box<dyn Source>)
 }
 
 struct Listening {
     config: Ports,
     afresh: Afresh,
+    runtime_dir: PathBuf,
 }
 
 impl Source for Listening {
@@ -45,7 +50,8 @@ impl Source for Listening {
         Box::pin(async move {
             let reached = vec![None; self.config.listen.len()];
             let (proc, owners) = (Proc::default(), Owners::default());
-            let watched = Watched { config: self.config, proc, owners, reached, tried: None };
+            let filter = Filter::asking(self.runtime_dir);
+            let watched = Watched { config: self.config, proc, owners, filter, reached, tried: None };
             rounds::run(watched, Asleep, &sink, &self.afresh, &stop).await
         })
     }
@@ -55,6 +61,7 @@ struct Watched {
     config: Ports,
     proc: Proc,
     owners: Owners,
+    filter: Filter,
     /// How each declared port was reached last, and when it was tried.
     reached: Vec<Option<Reached>>,
     tried: Option<Instant>,
@@ -180,7 +187,10 @@ impl Look for Watched {
                 seen.blind.push(format!("whose port {port} is cannot be seen (needs CAP_SYS_PTRACE)"));
             }
             let fault = self.judge(&listener, &holder, &found, self.reached[at]);
-            if let Some(fault) = fault {
+            if let Some(mut fault) = fault {
+                if fault.kind.as_str() == "port.filtered" {
+                    self.filter.explain(&mut fault, *listener.port, listener.protocol());
+                }
                 seen.hold(fault, listener.tolerance.0);
             }
         }
@@ -225,6 +235,9 @@ impl Watched {
         fault.fields.retain(|name, _| name.as_str() != "unit");
         if let Some(unit) = self.unit(stat) {
             fault.field("holder_unit", Value::Unit(unit));
+        }
+        if self.proc.by_hand(stat.pid) {
+            fault.field("by_hand", Value::Boolean(true));
         }
         if let Ok(line) = std::fs::read(self.proc.path(&format!("{}/cmdline", stat.pid))) {
             fault.show("command line of the holder", &String::from_utf8_lossy(&line).replace('\0', " "));

@@ -57,6 +57,7 @@ fn who_holds_a_port() {
         config,
         proc: Proc::at(root),
         owners: Owners::default(),
+        filter: Filter::default(),
         tried: None,
     };
     assert_eq!(told(&mut watched), "port.closed check:closed:tcp:9000, blind", "there is no table");
@@ -86,6 +87,7 @@ fn silence_is_told_and_refusal_is_not() {
         config: Ports::default(),
         proc: Proc::default(),
         owners: Owners::default(),
+        filter: Filter::default(),
         reached: vec![],
         tried: None,
     };
@@ -117,6 +119,7 @@ fn others_are_told_only_where_that_is_asked_for() {
     listening(folder.path(), &[(22, 1), (4444, 2)]);
     let config = config("{listen: [{port: 22}], undeclared: true}");
     let (proc, owners) = (Proc::at(folder.path()), Owners::default());
-    let mut watched = Watched { config, proc, owners, reached: vec![None], tried: None };
+    let mut watched =
+        Watched { config, proc, owners, filter: Filter::default(), reached: vec![None], tried: None };
     assert_eq!(told(&mut watched), "port.undeclared check:undeclared:tcp:4444");
 }
