@@ -1,8 +1,8 @@
-//! The stop switch for everything.
+//! The stop switch for everything, and what the budgets leave.
 
 use crate::client::{self, Client};
 use crate::failure::Failure;
-use crate::ui::Ui;
+use crate::ui::{Cell, Ui};
 use clap::Args;
 use reqwest::Method;
 use sopwith_protocol::api;
@@ -48,6 +48,33 @@ pub async fn resume(args: Resume, client: &Client, ui: &Ui) -> Result<(), Failur
     ))?;
     ui.confirm("Resume automation?", args.yes)?;
     post("/resume", args.reason, client, ui).await
+}
+
+/// Lists what the budgets leave for automation.
+pub async fn budget(client: &Client, ui: &Ui) -> Result<(), Failure> {
+    let answer = client.get::<api::Page<api::BudgetRow>>("/budgets").await?;
+    ui.show(&answer.raw, || {
+        let rows = answer.view.items.iter().map(|row| {
+            let name = row.name.clone().unwrap_or_default();
+            let of = match &row.host {
+                Some(host) => format!("{name} on {host}"),
+                None => name,
+            };
+            let at_once = match (row.under_way, row.at_once) {
+                (Some(now), Some(max)) => format!("{now} of {max}"),
+                _ => String::new(),
+            };
+            let left = row.hour_max.saturating_sub(row.hour_used);
+            vec![
+                Cell::new(&row.of),
+                Cell::new(of),
+                Cell::new(at_once),
+                Cell::new(format!("{} of {}", row.hour_used, row.hour_max)),
+                Cell::number(u64::from(left)),
+            ]
+        });
+        ui.table(&["BUDGET", "OF", "RUNNING", "THIS HOUR", "LEFT"], 1, rows.collect())
+    })
 }
 
 async fn post(path: &str, reason: String, client: &Client, ui: &Ui) -> Result<(), Failure> {

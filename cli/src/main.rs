@@ -95,6 +95,8 @@ enum Verb {
     Stop(automation::Stop),
     /// Lets automation start steps again.
     Resume(automation::Resume),
+    /// What the budgets leave for automation: overall, of SOPs, hosts and services.
+    Budget,
     /// The journal: verify that it was not rewritten, export it.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -135,6 +137,7 @@ async fn dispatch(verb: Verb, ui: &Ui) -> Result<(), Failure> {
         Verb::Host(args) => host::run(args, &Client::from_session()?, ui).await,
         Verb::Stop(args) => automation::stop(args, &Client::from_session()?, ui).await,
         Verb::Resume(args) => automation::resume(args, &Client::from_session()?, ui).await,
+        Verb::Budget => automation::budget(&Client::from_session()?, ui).await,
         Verb::Audit(args) => audit::run(args, ui).await,
         Verb::Explain(args) => explain::explain(args, &Client::from_session()?, ui).await,
         Verb::Doctor => doctor::doctor(ui).await,

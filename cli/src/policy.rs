@@ -132,6 +132,34 @@ fn describe(policy: &Parsed, ui: &Ui) -> String {
             at_once.overall, at_once.per_host, at_once.per_playbook, policy.per_hour
         ),
     );
+    let (budgets, fleet, storm) = (policy.budgets, &policy.fleet, policy.storm);
+    let seconds = |s: u32| words::duration(i64::from(s) * 1000);
+    row(
+        "budgets",
+        format!(
+            "{} automatic an hour on a host, {} of one SOP, {} on one service",
+            budgets.per_host, budgets.per_playbook, budgets.per_service
+        ),
+    );
+    row(
+        "many hosts",
+        format!(
+            "the same fault on {} within {} is told as one; one host first, others {} after",
+            fleet.hosts,
+            seconds(fleet.window_s),
+            seconds(fleet.bake_s)
+        ),
+    );
+    row("", format!("failed run {} stops it; one {} at a time", fleet.failures, fleet.domain));
+    row(
+        "storm",
+        format!(
+            "{} % of the hosts sick, or {} faults a minute: nothing starts for {}",
+            storm.sick_percent,
+            storm.raised_per_minute,
+            seconds(storm.cool_down_s)
+        ),
+    );
     row("quiet", format!("{} before an incident closes", words::duration(policy.quiet_ms)));
     out.push_str(&format!("\n  digest {}\n", policy.digest));
     out

@@ -51,9 +51,29 @@ fn lists_are_tables_that_fit() {
         &page(&[json!({"id": "restart-failed-unit", "version": 3, "title": "Start a unit again that failed",
                "risk": "approval", "digest": digest('c'), "signer": "ops@example.net", "text": "", "signature": ""})]),
     );
+    let row = |of: &str,
+               name: Option<&str>,
+               host: Option<&str>,
+               at_once: Option<(u32, u32)>,
+               hour: (u32, u32)| {
+        json!({"of": of, "name": name, "host": host, "under_way": at_once.map(|a| a.0), "at_once": at_once.map(|a| a.1),
+               "hour_used": hour.0, "hour_max": hour.1})
+    };
+    server.on(
+        "GET /budgets",
+        200,
+        &page(&[
+            row("overall", None, None, Some((1, 10)), (12, 60)),
+            row("sop", Some("restart-failed-unit"), None, Some((1, 5)), (3, 40)),
+            row("host", Some("web-1"), None, Some((1, 1)), (4, 20)),
+            row("service", Some("unit:nginx.service"), Some("web-1"), None, (4, 4)),
+        ]),
+    );
     let home = Home::new(Some(&server));
     let mut all = String::new();
-    for args in [&["incident", "list"][..], &["run", "list"], &["host", "list"], &["playbook", "list"]] {
+    for args in
+        [&["incident", "list"][..], &["run", "list"], &["host", "list"], &["playbook", "list"], &["budget"]]
+    {
         let ran = home.sopwith(args);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}");
         fits(&ran.out);

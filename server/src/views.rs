@@ -16,7 +16,8 @@ pub use incident::{incident_summary, incident_view, timeline};
 pub use inspection::inspection_view;
 pub use overview::{Overview, overview};
 pub use plan::{
-    budget, current_plan, plan_state, plan_view, playbook_view, proposal_view, risk, sop_record, step_view,
+    budget, budget_rows, current_plan, plan_state, plan_view, playbook_view, proposal_view, risk, sop_record,
+    step_view,
 };
 pub use run::{run_state, run_view};
 pub use words::{event_sentence, title};

@@ -169,6 +169,9 @@ fn samples() -> Vec<Event> {
         Event::Refrained { incident, why_not: WhyNot::LookAfresh { after: reason() } },
         Event::Refrained { incident, why_not: WhyNot::Follows { root: incident, subject: Subject::Host } },
         Event::Refrained { incident, why_not: WhyNot::WithOthers { root: incident } },
+        Event::Refrained { incident, why_not: WhyNot::OneOfMany { root: incident, because: reason() } },
+        Event::Refrained { incident, why_not: WhyNot::Storm { root: incident } },
+        Event::ReleaseHeld { incident, plan: plan.digest(), reason: reason() },
         Event::PlanProposed { incident, plan: Box::new(plan), expires_at: at, required_approvals: 1 },
         Event::DecisionTaken { incident, decision },
         Event::PlanApproved { incident, approval },
@@ -222,6 +225,7 @@ fn known(event: &Event) {
         | Event::DecisionTaken { .. }
         | Event::PlanApproved { .. }
         | Event::PlanVoided { .. }
+        | Event::ReleaseHeld { .. }
         | Event::OrderReleased { .. }
         | Event::RunOverdue { .. }
         | Event::RunReported { .. }

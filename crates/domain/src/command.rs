@@ -146,6 +146,10 @@ pub enum Command {
     CloseQuiet {
         incident: IncidentId,
     },
+    /// What the server raised itself is over.
+    CloseOwn {
+        incident: IncidentId,
+    },
 }
 
 /// Why a command changes nothing. `code` is stable and has a page in the handbook.

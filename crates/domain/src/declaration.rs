@@ -103,6 +103,14 @@ impl std::fmt::Display for Forbidden {
 }
 
 impl Declarations {
+    /// Returns a fact that is stated by its name.
+    pub fn fact(&self, wanted: &Word) -> Option<&Word> {
+        self.stated.iter().find_map(|declaration| match declaration {
+            Declaration::Fact { name, value } if name == wanted => Some(value),
+            _ => None,
+        })
+    }
+
     /// Returns why acting on any of `subjects` is forbidden at `now`, or nothing.
     pub fn forbid(&self, subjects: &[Subject], now: Timestamp) -> Option<Forbidden> {
         if let Some(file) = self.broken.first() {

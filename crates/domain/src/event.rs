@@ -130,6 +130,12 @@ pub enum Event {
         plan: Digest,
         reason: String,
     },
+    /// An approved plan has to wait before its order goes to the host, and why; said again only when the reason changes.
+    ReleaseHeld {
+        incident: IncidentId,
+        plan: Digest,
+        reason: String,
+    },
     /// The host is owed the order from now on. The budgets are taken here.
     OrderReleased {
         incident: IncidentId,

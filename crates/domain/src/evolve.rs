@@ -10,8 +10,11 @@ use crate::people::Person;
 use crate::playbook::Playbook;
 use crate::policy::Policy;
 use crate::run::{End, What};
-use crate::state::{Host, Installed, PolicyInForce, State, Stop};
+use crate::state::{Host, Installed, PolicyInForce, Release, State, Stop};
 use crate::time::{DAY_MS, HOUR_MS, Timestamp};
+
+mod common;
+mod tally;
 
 /// Most notes kept in memory with one incident; the journal keeps all.
 pub const NOTES_MAX: usize = 400;
@@ -24,7 +27,8 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
     match &recorded.event {
         Event::ServerStarted => {
             if !mutant::is(Mutant::BudgetsAgeWhileDown) {
-                let taken = state.tries.values_mut().flatten().chain(&mut state.releases);
+                let releases = state.releases.iter_mut().map(|release| &mut release.at);
+                let taken = state.tries.values_mut().flatten().chain(releases);
                 taken.for_each(|taken_at| *taken_at = taken_at.plus(away_ms));
             }
         }
@@ -36,7 +40,10 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
         | Event::ItemTaken { .. }
         | Event::GapRecorded { .. }
         | Event::DeclarationsReported { .. } => host(state, &recorded.event, at),
-        Event::RunReported { .. } | Event::CancelRequested { .. } => run(state, &recorded.event, at),
+        Event::RunReported { .. } | Event::CancelRequested { .. } => {
+            run(state, &recorded.event, at);
+            common::reported(state, &recorded.event, at);
+        }
         Event::IncidentOpened { incident, signal, priority, priority_reason } => {
             let opened = Incident {
                 id: *incident,
@@ -60,6 +67,9 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
             };
             state.open.insert(opened.fingerprint, *incident);
             state.incidents.insert(*incident, opened);
+            tally::refresh(state, *incident);
+            tally::raised(state, signal, at);
+            common::opened(state, *incident, signal, at);
             note(
                 state,
                 *incident,
@@ -194,6 +204,8 @@ fn run(state: &mut State, event: &Event, at: Timestamp) {
                     proposal.accepted_at = Some(at);
                     proposal.documents = None;
                 }
+                let id = incident.id;
+                tally::refresh(state, id);
             }
         }
         Event::CancelRequested { run, by } => {
@@ -235,6 +247,9 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
             incident.waiting_since = at;
             incident.proposal = None;
             incident.why_not = Some(why_not.clone());
+            if let (Some(_), opened_at) = (incident.folded_under(), incident.opened_at) {
+                tally::folded(state, opened_at, at);
+            }
         }
         Event::PlanProposed { plan, expires_at, required_approvals, .. } => {
             incident.phase = Phase::AwaitingApproval;
@@ -249,6 +264,7 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
                 decisions: Vec::new(),
                 approved: None,
                 documents: None,
+                held: None,
                 released_at: None,
                 accepted_at: None,
                 overdue: false,
@@ -272,16 +288,28 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
             incident.waiting_since = at;
         }
         Event::OrderReleased { automatic, .. } => {
+            state.releases.retain(|earlier| at.since(earlier.at) < HOUR_MS);
             if let Some(proposal) = &mut incident.proposal {
                 proposal.released_at = Some(at);
+                proposal.held = None;
+                state.releases.push(Release {
+                    at,
+                    automatic: *automatic,
+                    host: incident.host.clone(),
+                    playbook: proposal.plan.playbook.clone(),
+                    touches: proposal.plan.touches(),
+                });
             }
             let fingerprint = incident.fingerprint;
-            state.releases.retain(|earlier| at.since(*earlier) < HOUR_MS);
-            state.releases.push(at);
             if *automatic {
                 let tries = state.tries.entry(fingerprint).or_default();
                 tries.retain(|earlier| at.since(*earlier) < DAY_MS);
                 tries.push(at);
+            }
+        }
+        Event::ReleaseHeld { reason, .. } => {
+            if let Some(proposal) = &mut incident.proposal {
+                proposal.held = Some(reason.clone());
             }
         }
         Event::RunOverdue { .. } => {
@@ -308,6 +336,8 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
     if let Some(text) = text {
         note(state, id, at, by, text);
     }
+    tally::refresh(state, id);
+    common::went_on(state, id, event, at);
 }
 
 /// Returns the signed texts that an approval rests on at the moment when it is given.
@@ -364,6 +394,7 @@ fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
         Event::OrderReleased { incident, plan, .. } => {
             sopwith(incident, format!("order for plan {} released to the host", plan.short()))
         }
+        Event::ReleaseHeld { incident, reason, .. } => sopwith(incident, format!("waits: {reason}")),
         Event::RunOverdue { incident, reason, .. } => sopwith(incident, reason.clone()),
         Event::WatchBegan { incident, reason } => sopwith(incident, format!("watching: {reason}")),
         Event::Escalated { incident, reason } => sopwith(incident, format!("needs a person: {reason}")),

@@ -76,6 +76,15 @@ pub enum WhyNot {
     WithOthers {
         root: IncidentId,
     },
+    /// Other hosts have the same fault, and this host's turn has not come.
+    OneOfMany {
+        root: IncidentId,
+        because: String,
+    },
+    /// So much is wrong on so many hosts that nothing starts by itself.
+    Storm {
+        root: IncidentId,
+    },
 }
 
 impl std::fmt::Display for WhyNot {
@@ -88,6 +97,12 @@ impl std::fmt::Display for WhyNot {
             }
             Self::WithOthers { root } => {
                 write!(f, "silent together with the host of {root}; most likely one cause")
+            }
+            Self::OneOfMany { root, because } => {
+                write!(f, "other hosts have the same fault, see {root}: {because}")
+            }
+            Self::Storm { root } => {
+                write!(f, "nothing starts by itself during a storm of faults, see {root}")
             }
             Self::LookAfresh { after } => write!(f, "waiting for the host to look afresh after: {after}"),
         }
@@ -114,6 +129,8 @@ pub struct Proposal {
     /// The signed texts that the approval rests on, kept until the host has the order: by then the playbook may be
     /// retired and the policy another one.
     pub documents: Option<Documents>,
+    /// Why the order could not be released yet.
+    pub held: Option<String>,
     pub released_at: Option<Timestamp>,
     pub accepted_at: Option<Timestamp>,
     /// Nothing was heard from the host for so long that a person was told.
@@ -184,10 +201,21 @@ impl Incident {
     /// Returns the incident that this one is folded under, if it is.
     pub fn folded_under(&self) -> Option<IncidentId> {
         match (&self.phase, &self.why_not) {
-            (Phase::Detected, Some(WhyNot::Follows { root, .. } | WhyNot::WithOthers { root })) => {
-                Some(*root)
-            }
+            (
+                Phase::Detected,
+                Some(
+                    WhyNot::Follows { root, .. }
+                    | WhyNot::WithOthers { root }
+                    | WhyNot::OneOfMany { root, .. }
+                    | WhyNot::Storm { root },
+                ),
+            ) => Some(*root),
             _ => None,
         }
+    }
+
+    /// Returns the incident of the same host that this one follows from, if it does.
+    pub fn follows_from(&self) -> Option<IncidentId> {
+        self.folded_under().filter(|_| matches!(self.why_not, Some(WhyNot::Follows { .. })))
     }
 }

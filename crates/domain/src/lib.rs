@@ -9,6 +9,7 @@ pub mod action;
 pub mod approval;
 pub mod check;
 pub mod command;
+pub mod common;
 pub mod decide;
 pub mod declaration;
 pub mod event;

@@ -55,6 +55,22 @@ mutants! {
     BudgetOffByOne,
     /// The limits on what runs at once are not asked.
     IgnoreAtOnce,
+    /// What was done to one service within the hour is not counted.
+    IgnoreServiceBudget,
+    /// An approved plan waits and nobody is told why.
+    HoldSilently,
+    /// The same fault on other hosts holds nothing back.
+    IgnoreFleet,
+    /// A fix counts as good for other hosts as soon as it is verified on one.
+    SkipBake,
+    /// One more failure is allowed before a fix is stopped on all hosts.
+    FailuresOffByOne,
+    /// Hosts of several failure domains are worked on at the same time.
+    IgnoreDomain,
+    /// A fault of many hosts is told by each of them.
+    IgnoreCommon,
+    /// However many hosts are sick, automation goes on.
+    IgnoreStorm,
     /// Runs overlap on one resource.
     IgnoreLocks,
     /// Success without verification.

@@ -4,6 +4,7 @@
 use crate::ids::{Digest, HostId, PlaybookId};
 use crate::mutant::{self, Mutant};
 use crate::playbook::{Finding, Risk};
+use crate::value::Word;
 use serde::{Deserialize, Serialize};
 
 /// Longest policy, in bytes.
@@ -26,6 +27,64 @@ pub struct AtOnce {
     pub per_playbook: u32,
 }
 
+/// How many automatic runs may be released within an hour for one of each. Where nothing is left, nothing starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budgets {
+    pub per_host: u32,
+    pub per_playbook: u32,
+    /// For one thing that plans touch on one host: a unit, a file, a file system.
+    pub per_service: u32,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { per_host: 20, per_playbook: 40, per_service: 4 }
+    }
+}
+
+/// What happens when many hosts have the same fault.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fleet {
+    /// From so many hosts on, with the same fault raised within `window_s`, it is told as one.
+    pub hosts: u32,
+    pub window_s: u32,
+    /// How long a fix must have lasted on a host before it counts as good for others.
+    pub bake_s: u32,
+    /// The failed run of this number stops it on all hosts.
+    pub failures: u32,
+    /// The fact by which hosts name their failure domain: only one domain is worked on at a time.
+    pub domain: Word,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        let domain = Word::new("failure-domain").expect("it is a word");
+        Self { hosts: 3, window_s: 300, bake_s: 120, failures: 2, domain }
+    }
+}
+
+/// When so much is wrong that automation had better wait for a person.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storm {
+    /// Share of hosts with a critical fault from which nothing more starts.
+    pub sick_percent: u32,
+    /// Fewer sick hosts than this are no storm, whatever their share.
+    pub sick_hosts: u32,
+    /// Incidents raised within a minute, on all hosts together.
+    pub raised_per_minute: u32,
+    /// How long nothing starts, at least.
+    pub cool_down_s: u32,
+}
+
+impl Default for Storm {
+    fn default() -> Self {
+        Self { sick_percent: 30, sick_hosts: 5, raised_per_minute: 60, cool_down_s: 600 }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -45,6 +104,12 @@ struct Document {
     at_once: AtOnce,
     #[serde(default = "defaults::per_hour")]
     per_hour: u32,
+    #[serde(default)]
+    budgets: Budgets,
+    #[serde(default)]
+    fleet: Fleet,
+    #[serde(default)]
+    storm: Storm,
     #[serde(default = "defaults::quiet_s")]
     quiet_s: u32,
 }
@@ -87,7 +152,11 @@ pub struct Policy {
     pub approvers: u32,
     pub attempts_per_day: u32,
     pub at_once: AtOnce,
+    /// Runs of any kind that may be released within an hour, on all hosts together.
     pub per_hour: u32,
+    pub budgets: Budgets,
+    pub fleet: Fleet,
+    pub storm: Storm,
     /// How long it must stay quiet after a fix before the incident closes.
     pub quiet_ms: i64,
 }
@@ -106,6 +175,9 @@ impl Default for Policy {
             attempts_per_day: 2,
             at_once: defaults::at_once(),
             per_hour: 60,
+            budgets: Budgets::default(),
+            fleet: Fleet::default(),
+            storm: Storm::default(),
             quiet_ms: 60_000,
         }
     }
@@ -129,10 +201,24 @@ impl Policy {
             ("at_once.overall", raw.at_once.overall),
             ("at_once.per_host", raw.at_once.per_host),
             ("at_once.per_playbook", raw.at_once.per_playbook),
+            ("fleet.failures", raw.fleet.failures),
+            ("storm.sick_hosts", raw.storm.sick_hosts),
+            ("storm.raised_per_minute", raw.storm.raised_per_minute),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(at_start(format!(
                 "{name} is 0, must be at least 1; to stop automation use `sopwith stop`"
+            )));
+        }
+        if raw.fleet.hosts < 2 {
+            return Err(at_start(
+                "fleet.hosts must be at least 2: a fault on one host is not a common one".into(),
+            ));
+        }
+        if !(1..=100).contains(&raw.storm.sick_percent) {
+            return Err(at_start(format!(
+                "storm.sick_percent is {}, must be 1 to 100",
+                raw.storm.sick_percent
             )));
         }
         if raw.attempts_per_day > 2 {
@@ -152,6 +238,9 @@ impl Policy {
             attempts_per_day: raw.attempts_per_day,
             at_once: raw.at_once,
             per_hour: raw.per_hour,
+            budgets: raw.budgets,
+            fleet: raw.fleet,
+            storm: raw.storm,
             quiet_ms: i64::from(raw.quiet_s) * 1000,
         })
     }

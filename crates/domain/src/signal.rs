@@ -167,15 +167,18 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Returns what makes repeats of this signal one incident: host, concern and subject. The concern is the rule,
-    /// but the ways in which a unit is down are one: undoing a start turns `failed` into `inactive`, and that must
-    /// neither close the incident nor grant fresh tries.
-    pub fn fingerprint(&self) -> Digest {
-        let concern = match self.kind.as_str() {
+    /// Returns what the signal is about in its subject. That is the rule, but the ways in which a unit is down are one:
+    /// undoing a start turns `failed` into `inactive`, and that must neither close the incident nor grant fresh tries.
+    pub fn concern(&self) -> &str {
+        match self.kind.as_str() {
             "unit.failed" | "unit.inactive" | "unit.unhealthy" => "unit-state",
             _ => self.rule.as_str(),
-        };
-        Digest::of_json("sopwith-fingerprint-v1", &(&self.host, concern, &self.subject))
+        }
+    }
+
+    /// Returns what makes repeats of this signal one incident: host, concern and subject.
+    pub fn fingerprint(&self) -> Digest {
+        Digest::of_json("sopwith-fingerprint-v1", &(&self.host, self.concern(), &self.subject))
     }
 
     /// Says whether this fault can follow from one of `root`. Which mount a file lies on only its host knows, and says.

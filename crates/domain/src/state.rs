@@ -1,5 +1,6 @@
 //! The server's state: what all events so far add up to. Only [`crate::evolve::evolve`] changes it.
 
+use crate::common::{Common, Symptom};
 use crate::declaration::Declarations;
 use crate::ids::{AccountName, Digest, Epoch, HostId, IncidentId, PlaybookId};
 use crate::incident::{Incident, Run};
@@ -7,10 +8,11 @@ use crate::order::SignedText;
 use crate::people::Person;
 use crate::playbook::Playbook;
 use crate::policy::Policy;
-use crate::signal::SignalKind;
+use crate::signal::{SignalKind, Subject};
 use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::LazyLock;
 
 /// A managed host.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,14 +75,44 @@ pub struct State {
     pub people: BTreeMap<AccountName, Person>,
     /// When automatic orders were released, by fingerprint, within the last day.
     pub tries: BTreeMap<Digest, Vec<Timestamp>>,
-    /// When any order was released, within the last hour.
-    pub releases: Vec<Timestamp>,
+    /// Every order that was released within the last hour.
+    pub releases: Vec<Release>,
+    /// Incidents whose order is released and whose run has not ended.
+    pub working: BTreeSet<IncidentId>,
+    /// The open incidents of each host.
+    pub open_on: BTreeMap<HostId, BTreeSet<IncidentId>>,
+    /// The critical faults of each host that holds now and is not told as part of another.
+    pub sick: BTreeMap<HostId, BTreeSet<IncidentId>>,
+    /// When incidents were raised, within the last minute.
+    pub raised: VecDeque<Timestamp>,
+    /// Faults that hosts have, or had lately, in common.
+    pub common: BTreeMap<Symptom, Common>,
+    pub storm: Option<Storm>,
+}
+
+/// While it lasts nothing starts by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Storm {
+    /// The server's own incident that tells of it.
+    pub root: IncidentId,
+    pub since: Timestamp,
+}
+
+/// An order that was released, for the budgets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Release {
+    pub at: Timestamp,
+    pub automatic: bool,
+    pub host: HostId,
+    pub playbook: PlaybookId,
+    pub touches: BTreeSet<Subject>,
 }
 
 impl State {
     /// Returns the policy in force, or the one that permits nothing.
-    pub fn policy(&self) -> Policy {
-        self.policy.as_ref().map(|p| p.policy.clone()).unwrap_or_default()
+    pub fn policy(&self) -> &Policy {
+        static NONE: LazyLock<Policy> = LazyLock::new(Policy::default);
+        self.policy.as_ref().map_or(&NONE, |p| &p.policy)
     }
 
     /// Returns the playbooks that answer a kind of signal.
@@ -100,16 +132,22 @@ impl State {
 
     /// Returns how many orders were released in the hour before `now`.
     pub fn releases_in_hour(&self, now: Timestamp) -> u32 {
-        let count = self.releases.iter().filter(|at| now.since(**at) < HOUR_MS).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        self.released(now, |_| true)
+    }
+
+    /// Returns how many orders of a kind were released in the hour before `now`.
+    pub fn released(&self, now: Timestamp, of: impl Fn(&Release) -> bool) -> u32 {
+        let recent = self.releases.iter().filter(|release| now.since(release.at) < HOUR_MS && of(release));
+        u32::try_from(recent.count()).unwrap_or(u32::MAX)
     }
 
     /// Returns the incidents whose order is released and whose run has not ended.
     pub fn under_way(&self) -> impl Iterator<Item = &Incident> {
-        use crate::incident::Phase;
-        self.incidents.values().filter(|incident| {
-            matches!(incident.phase, Phase::Approved | Phase::Running)
-                && incident.proposal.as_ref().is_some_and(|p| p.released_at.is_some())
-        })
+        self.working.iter().filter_map(|id| self.incidents.get(id))
+    }
+
+    /// Returns the open incidents of a host.
+    pub fn open_of<'a>(&'a self, host: &HostId) -> impl Iterator<Item = &'a Incident> + use<'a> {
+        self.open_on.get(host).into_iter().flatten().filter_map(|id| self.incidents.get(id))
     }
 }

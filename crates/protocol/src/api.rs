@@ -20,6 +20,7 @@
 //! | `GET /hosts/{id}/inspection?date=`       | viewer   | → [`InspectionView`] of a day, or the newest |
 //! | `POST /join-tokens`                      | admin    | [`JoinTokenBody`] → [`JoinToken`] |
 //! | `GET /automation` · `POST /stop` · `POST /resume` | viewer · operator · admin | [`WithReason`] → [`Automation`] |
+//! | `GET /budgets`                           | viewer   | → [`Page`]<[`BudgetRow`]>: what automation may still do |
 //! | `GET /people` · `POST /people` · `PATCH /people/{name}` | admin | [`PersonBody`] |
 //! | `POST /tokens` · `GET /tokens` · `DELETE /tokens/{id}` | viewer (own) | [`TokenBody`] → [`NewToken`] |
 //! | `GET /audit?after=&limit=`               | viewer   | → [`Page`]<[`AuditEntry`]> |
@@ -342,6 +343,20 @@ pub struct Automation {
     pub by: Option<String>,
     pub reason: Option<String>,
     pub since: Option<String>,
+}
+
+/// One budget as it stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BudgetRow {
+    /// `overall`, `sop`, `host` or `service`.
+    pub of: String,
+    pub name: Option<String>,
+    /// Of a service: its host.
+    pub host: Option<String>,
+    pub under_way: Option<u32>,
+    pub at_once: Option<u32>,
+    pub hour_used: u32,
+    pub hour_max: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

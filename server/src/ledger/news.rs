@@ -107,6 +107,7 @@ impl About {
             | Event::DecisionTaken { incident: id, .. }
             | Event::PlanApproved { incident: id, .. }
             | Event::PlanVoided { incident: id, .. }
+            | Event::ReleaseHeld { incident: id, .. }
             | Event::OrderReleased { incident: id, .. }
             | Event::RunOverdue { incident: id, .. }
             | Event::WatchBegan { incident: id, .. }

@@ -68,6 +68,9 @@ fn policy_facts(policy: Option<&Policy>) -> Markup {
         } }),
         ("Approvals", html! { (policy.approvers) ", within " (span(policy.proposal_valid_ms)) "; valid for " (span(policy.approval_valid_ms)) }),
         ("At once", html! { (policy.at_once.overall) " overall, " (policy.at_once.per_host) " on a host, " (policy.at_once.per_playbook) " of one SOP" }),
+        ("Budgets", html! { "automatic runs an hour: " (policy.budgets.per_host) " on a host, " (policy.budgets.per_playbook) " of one SOP, " (policy.budgets.per_service) " on one service" }),
+        ("Many hosts", html! { "the same fault on " (policy.fleet.hosts) " hosts within " (span(i64::from(policy.fleet.window_s) * 1000)) " is told as one; one host first, others after " (span(i64::from(policy.fleet.bake_s) * 1000)) "; failed run " (policy.fleet.failures) " stops it" }),
+        ("Storm", html! { "nothing starts while " (policy.storm.sick_percent) " % of the hosts are sick, or after " (policy.storm.raised_per_minute) " faults in a minute, for " (span(i64::from(policy.storm.cool_down_s) * 1000)) }),
         ("Tries", html! { (policy.attempts_per_day) " automatic a day for one fault; " (policy.per_hour) " runs an hour" }),
     ])) }
 }

@@ -102,7 +102,7 @@ pub async fn sop_page(State(app): State<App>, person: Person, Path(id): Path<Str
     let found = PlaybookId::new(id).ok().and_then(|id| {
         let state = app.ledger.state();
         let installed = state.playbooks.get(&id)?.clone();
-        Some((installed, views::sop_record(&state, &id), state.policy()))
+        Some((installed, views::sop_record(&state, &id), state.policy().clone()))
     });
     let Some((installed, record, policy)) = found else {
         return missing(&app, &person, Place::Sops, "No SOP of this name is installed.");

@@ -57,10 +57,14 @@ fn status(state: &State, incident: &Incident) -> String {
                 _ => format!("Waits for decisions, {given} of {required}: {fix}"),
             }
         }
-        Phase::Approved => match incident.proposal.as_ref().and_then(|p| p.released_at) {
-            Some(_) => format!("Approved, on its way to {}: {fix}", incident.host),
-            None => format!("Approved, waits for a free place within the limits: {fix}"),
-        },
+        Phase::Approved => {
+            let proposal = incident.proposal.as_ref();
+            match (proposal.and_then(|p| p.released_at), proposal.and_then(|p| p.held.as_deref())) {
+                (Some(_), _) => format!("Approved, on its way to {}: {fix}", incident.host),
+                (None, Some(held)) => format!("Approved, waits because {held}: {fix}"),
+                (None, None) => format!("Approved, waits for a free place within the limits: {fix}"),
+            }
+        }
         Phase::Running => running(state, incident, fix),
         Phase::Watching { .. } => "The fault is gone; closes once it has stayed quiet".into(),
         Phase::NeedsPerson { reason, .. } => sentence(reason),
@@ -115,6 +119,7 @@ pub fn incident_view(state: &State, incident: &Incident, now: Timestamp) -> Inci
         candidates: incident.candidates.clone(),
         why_not: match incident.phase {
             Phase::Detected => incident.why_not.as_ref().map(ToString::to_string),
+            Phase::Approved => incident.proposal.as_ref().and_then(|proposal| proposal.held.clone()),
             _ => None,
         },
         stands_for: stands_for(state, incident),

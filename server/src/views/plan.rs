@@ -3,13 +3,14 @@
 use super::run::run_state;
 use sopwith_domain::action::Undo;
 use sopwith_domain::check::Check;
+use sopwith_domain::decide::{self, Left, Of};
 use sopwith_domain::ids::PlaybookId;
 use sopwith_domain::incident::{Incident, Phase, Proposal};
 use sopwith_domain::plan::{Plan, Step};
 use sopwith_domain::playbook::Risk;
 use sopwith_domain::state::{Installed, State};
 use sopwith_domain::time::{SECOND_MS, Timestamp};
-use sopwith_protocol::api::{Budget, PlanView, PlaybookView, SopRecord, StepView};
+use sopwith_protocol::api::{Budget, BudgetRow, PlanView, PlaybookView, SopRecord, StepView};
 
 /// Returns the incident's proposal where it still is the plan to talk about.
 pub fn current_plan(incident: &Incident) -> Option<&Proposal> {
@@ -124,6 +125,28 @@ pub fn sop_record(state: &State, playbook: &PlaybookId) -> SopRecord {
         }
     }
     record
+}
+
+/// Returns how all budgets stand.
+pub fn budget_rows(state: &State, now: Timestamp) -> Vec<BudgetRow> {
+    let row = |left: Left| {
+        let (of, name, host) = match left.of {
+            Of::Overall => ("overall", None, None),
+            Of::Sop(id) => ("sop", Some(id), None),
+            Of::Host(host) => ("host", Some(host), None),
+            Of::Service(host, subject) => ("service", Some(subject), Some(host)),
+        };
+        BudgetRow {
+            of: of.into(),
+            name,
+            host,
+            under_way: left.at_once.map(|(used, _)| used),
+            at_once: left.at_once.map(|(_, max)| max),
+            hour_used: left.hour.0,
+            hour_max: left.hour.1,
+        }
+    };
+    decide::left(state, now).into_iter().map(row).collect()
 }
 
 /// Returns what the limits leave for a plan.

@@ -154,6 +154,9 @@ pub fn event_sentence(event: &Event) -> String {
         Event::PlanVoided { incident, plan, reason } => {
             format!("plan {} for {incident} is void: {reason}", plan.short())
         }
+        Event::ReleaseHeld { incident, plan, reason } => {
+            format!("order for plan {} ({incident}) waits: {reason}", plan.short())
+        }
         Event::OrderReleased { incident, plan, automatic } => {
             let how = if *automatic { "by standing policy" } else { "approved by people" };
             format!("order for plan {} ({incident}) released, {how}", plan.short())

@@ -1,6 +1,6 @@
 //! People decide on exactly the plan they were shown; time decides on those nobody did.
 
-use super::propose::release_now;
+use super::release::release_or_hold;
 use super::{find, need_role};
 use crate::approval::{self, ApprovedPlan, Decision, Outcome, REASON_BYTES_MAX, Vote};
 use crate::command::Refusal;
@@ -58,7 +58,7 @@ pub fn decide(state: &State, id: IncidentId, said: &Said<'_>, now: Timestamp) ->
     let mut decisions = proposal.decisions.clone();
     decisions.push(decision.clone());
     let mut events = vec![Event::DecisionTaken { incident: id, decision }];
-    match approval::people(&proposal.plan, &decisions, &state.policy(), now) {
+    match approval::people(&proposal.plan, &decisions, state.policy(), now) {
         Outcome::Waiting { .. } => {}
         Outcome::Denied { by, reason } => {
             let reason = format!("denied by {by}: {reason}");
@@ -68,7 +68,7 @@ pub fn decide(state: &State, id: IncidentId, said: &Said<'_>, now: Timestamp) ->
         Outcome::Granted(approval) => {
             events.push(Event::PlanApproved { incident: id, approval: approval.clone() });
             let approved = ApprovedPlan::recorded(proposal.plan.clone(), approval);
-            events.extend(approved.and_then(|approved| release_now(state, id, &approved, current, now)));
+            events.extend(approved.and_then(|approved| release_or_hold(state, id, &approved, None, now)));
         }
     }
     Ok(events)
@@ -88,10 +88,9 @@ pub fn expire(state: &State, id: IncidentId, plan: &Digest, now: Timestamp) -> R
             format!("nobody decided on the plan until {}", proposal.expires_at)
         }
         (Phase::Approved, Some(approved)) if now >= approved.approval().expires_at => {
-            format!(
-                "the approval expired at {} before the order could be released",
-                approved.approval().expires_at
-            )
+            let because = proposal.held.as_deref().map(|held| format!(": {held}")).unwrap_or_default();
+            let ended = approved.approval().expires_at;
+            format!("the approval expired at {ended} before the order could be released{because}")
         }
         _ => return Ok(vec![]),
     };

@@ -50,9 +50,8 @@ pub fn fold_under(state: &State, root: IncidentId, signal: &Signal, proposed: &[
 }
 
 /// Returns the open incidents of a signal's host.
-fn theirs<'a>(state: &'a State, signal: &'a Signal) -> impl Iterator<Item = &'a Incident> {
-    let open = state.open.values().filter_map(|id| state.incidents.get(id));
-    open.filter(|incident| incident.host == signal.host)
+fn theirs<'a>(state: &'a State, signal: &Signal) -> impl Iterator<Item = &'a Incident> + use<'a> {
+    state.open_of(&signal.host)
 }
 
 /// Says whether a fault holds, or has been over for so short a time that its consequences may still show.
@@ -69,7 +68,7 @@ fn top<'a>(state: &'a State, from: &'a Incident, now: Timestamp) -> &'a Incident
     let mut top = from;
     // A chain is no longer than there are incidents.
     for _ in 0..state.open.len() {
-        let under = top.folded_under().and_then(|id| state.incidents.get(&id));
+        let under = top.follows_from().and_then(|id| state.incidents.get(&id));
         match under.filter(|root| lasts(root, now)) {
             Some(root) => top = root,
             None => break,

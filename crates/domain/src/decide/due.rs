@@ -1,8 +1,8 @@
 //! What time alone brings about: a function of the state, asked again after every change and every restart.
 
 use super::find;
-use super::release::may_release;
-use super::silence;
+use super::release::release_or_hold;
+use super::{fleet, silence, storm};
 use crate::command::{Command, Refusal};
 use crate::event::Event;
 use crate::ids::IncidentId;
@@ -31,14 +31,14 @@ fn incident_due(state: &State, incident: &Incident, now: Timestamp) -> Option<Co
             Some(Command::ExpireProposal { incident: id, plan: proposal.plan.digest() })
         }
         (Phase::Approved, Some(proposal)) if proposal.released_at.is_none() => {
-            let expires_at = proposal.approved.as_ref().map(|a| a.approval().expires_at)?;
-            if now >= expires_at {
+            let approved = proposal.approved.as_ref()?;
+            if now >= approved.approval().expires_at {
                 return Some(Command::ExpireProposal { incident: id, plan: proposal.plan.digest() });
             }
             let touches: Vec<_> = proposal.plan.touches().into_iter().collect();
             let forbidden = state.hosts.get(&incident.host)?.declarations.forbid(&touches, now).is_some();
-            (forbidden || may_release(state, id, &proposal.plan, now).is_ok())
-                .then_some(Command::Release { incident: id })
+            let news = release_or_hold(state, id, approved, proposal.held.as_deref(), now).is_some();
+            (forbidden || news).then_some(Command::Release { incident: id })
         }
         (Phase::Approved | Phase::Running, Some(proposal)) => {
             overdue_reason(incident, proposal, now).map(|_| Command::NoteOverdue { incident: id })
@@ -51,8 +51,25 @@ fn incident_due(state: &State, incident: &Incident, now: Timestamp) -> Option<Co
             let wait_ms = if incident.cleared { quiet_ms } else { quiet_ms + CONFIRM_MS };
             (now.since(*since) >= wait_ms).then_some(Command::CloseQuiet { incident: id })
         }
+        (Phase::NeedsPerson { .. }, _) => {
+            own_over(state, incident, now).map(|_| Command::CloseOwn { incident: id })
+        }
         _ => None,
     }
+}
+
+/// Returns why an incident that the server raised itself is over, if it is.
+fn own_over(state: &State, incident: &Incident, now: Timestamp) -> Option<String> {
+    if state.storm.as_ref().is_some_and(|storm| storm.root == incident.id) {
+        return storm::over(state, now).then(|| "things are calm again".to_owned());
+    }
+    fleet::over(state, incident)
+}
+
+/// Closes an incident that the server raised itself, once it is over.
+pub fn close_own(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let over = own_over(state, find(state, id)?, now);
+    Ok(over.map(|reason| Event::IncidentClosed { incident: id, reason, by: None }).into_iter().collect())
 }
 
 /// Says that a host which was to look afresh has not spoken for so long that it may never do so: its rule may be gone.
@@ -66,7 +83,8 @@ fn unheard_reason(state: &State, incident: &Incident, now: Timestamp) -> Option<
         Some(WhyNot::Declared { .. }) => declared(),
         Some(WhyNot::Stopped { .. }) => state.stop.is_some(),
         Some(WhyNot::WithOthers { .. }) => silence::told_with_another(state, incident),
-        Some(WhyNot::LookAfresh { .. } | WhyNot::Follows { .. }) | None => false,
+        Some(WhyNot::Storm { .. }) => state.storm.is_some(),
+        Some(WhyNot::LookAfresh { .. } | WhyNot::Follows { .. } | WhyNot::OneOfMany { .. }) | None => false,
     };
     let unheard = now.since(incident.waiting_since) >= CONFIRM_MS;
     (unheard && !on_purpose && !mutant::is(Mutant::ForgetUnheard))

@@ -74,9 +74,8 @@ fn begin_epoch(
 /// What was decided for a life of the host that is over: nothing of it may start, and what may have started there
 /// is a person's to look at.
 fn abandon(state: &State, host: &HostId, reason: &str) -> Vec<Event> {
-    let theirs = state.open.values().filter_map(|id| state.incidents.get(id)).filter(|i| i.host == *host);
     let mut events = Vec::new();
-    for incident in theirs {
+    for incident in state.open_of(host) {
         let Some(proposal) = &incident.proposal else { continue };
         let plan = proposal.plan.digest();
         let under_way =

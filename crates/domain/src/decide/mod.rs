@@ -3,22 +3,29 @@
 
 mod access;
 mod approve;
+mod budget;
 mod depend;
 mod due;
+mod fleet;
 mod hosts;
 mod observe;
+mod own;
 mod propose;
 mod release;
 mod report;
 mod restart;
 mod silence;
+mod storm;
 #[cfg(test)]
 mod tests;
 
+pub use budget::{Left, Of, left};
 pub use due::due;
+pub use own::{STORM, first_of, is_own};
 pub use release::{cancels, owed};
 pub use report::rewound;
 pub use restart::resumes_at;
+pub use silence::RULE as SILENCE;
 
 use crate::command::{Command, Refusal};
 use crate::event::Event;
@@ -55,6 +62,7 @@ pub fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Ev
         Command::Release { incident } => release::release(state, *incident, now),
         Command::NoteOverdue { incident } => due::overdue(state, *incident, now),
         Command::CloseQuiet { incident } => due::close_quiet(state, *incident, now),
+        Command::CloseOwn { incident } => due::close_own(state, *incident, now),
         Command::Stop { .. }
         | Command::Resume { .. }
         | Command::InstallPlaybook { .. }

@@ -1,9 +1,9 @@
 //! What hosts tell: signals open an incident or fold into one, declarations replace those before, gaps are
 //! recorded with their counts. Items are taken in order and once.
 
-use super::depend;
 use super::hosts::speaking;
 use super::propose::{Case, propose};
+use super::{depend, fleet, own, storm};
 use crate::command::{Item, Refusal};
 use crate::event::Event;
 use crate::ids::{Digest, Epoch, HostId, IncidentId};
@@ -81,6 +81,9 @@ fn fault(signal: &Signal, host: &HostId, epoch: Epoch) -> Option<String> {
     if signal.epoch != epoch {
         return Some("it names another epoch".into());
     }
+    if own::is_own(&signal.rule) {
+        return Some(format!("it speaks in the server's own name, as {}", signal.rule));
+    }
     signal.bound_broken()
 }
 
@@ -100,8 +103,28 @@ fn open(state: &State, signal: &Signal, now: Timestamp) -> Vec<Event> {
     let opened =
         Event::IncidentOpened { incident: id, signal: Box::new(signal.clone()), priority, priority_reason };
     let mut events = vec![opened];
-    let proposed = propose(state, &Case::opened(id, signal), now);
-    events.extend(depend::fold_under(state, id, signal, &proposed));
+    events.extend(answer(state, &Case::opened(id, signal), IncidentId(id.0 + 1), now));
+    events
+}
+
+/// Returns what is done about a condition that has come, or come back: what the server has to say of many hosts, what it
+/// proposes for this one, and what becomes of other incidents by that.
+fn answer(state: &State, case: &Case<'_>, free: IncidentId, now: Timestamp) -> Vec<Event> {
+    let signal = case.signal;
+    if depend::follows(state, case.id, signal, now).is_some() {
+        return propose(state, case, now);
+    }
+    let (mut root, mut storm) = (fleet::root(state, signal), state.storm.as_ref().map(|storm| storm.root));
+    let mut events = fleet::becomes_common(state, case.id, signal, free, now);
+    if !events.is_empty() {
+        root = Some(free);
+        events.extend(fleet::fold_under(state, free, case.id, signal));
+    } else if root.is_none() {
+        events = storm::begins(state, signal, free, now);
+        storm = storm.or((!events.is_empty()).then_some(free));
+    }
+    let proposed = propose(state, &case.under(root, storm), now);
+    events.extend(depend::fold_under(state, case.id, signal, &proposed));
     events.extend(proposed);
     events
 }
@@ -134,18 +157,17 @@ fn clear(state: &State, incident: &Incident, signal: &Signal) -> Vec<Event> {
 fn fold(state: &State, incident: &Incident, signal: &Signal, now: Timestamp) -> Vec<Event> {
     let mut events = vec![Event::SignalFolded { incident: incident.id, signal: Box::new(signal.clone()) }];
     match &incident.phase {
-        Phase::Detected => events.extend(propose(state, &Case::known(incident, signal), now)),
+        Phase::Detected => events.extend(propose(state, &Case::known(state, incident, signal), now)),
         Phase::Watching { .. } if !mended(state, incident) || after_last_run(state, incident, signal) => {
             let reason = "the condition came back".to_owned();
             events.push(Event::IncidentReopened { incident: incident.id, reason });
-            let proposed = propose(state, &Case::known(incident, signal), now);
-            events.extend(depend::fold_under(state, incident.id, signal, &proposed));
-            events.extend(proposed);
+            let free = state.incidents.keys().next_back().map_or(1, |last| last.0 + 1);
+            events.extend(answer(state, &Case::known(state, incident, signal), IncidentId(free), now));
         }
         Phase::AwaitingApproval | Phase::Approved => {
             if let Some((plan, reason)) = outdated(state, incident, signal) {
                 events.push(Event::PlanVoided { incident: incident.id, plan, reason });
-                events.extend(propose(state, &Case::known(incident, signal), now));
+                events.extend(propose(state, &Case::known(state, incident, signal), now));
             }
         }
         _ => {}

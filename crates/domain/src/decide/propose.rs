@@ -1,8 +1,8 @@
 //! From a raised condition to a plan: matching, declarations, budgets, standing approval, release, all in the batch
 //! of the signal that asked for it. Where anything is unclear the answer is zero steps and a person.
 
-use super::depend;
-use super::release::{Blocked, may_release};
+use super::release::release_or_hold;
+use super::{depend, fleet};
 use crate::approval::{self, ApprovedPlan};
 use crate::event::Event;
 use crate::ids::{Digest, IncidentId};
@@ -17,26 +17,52 @@ use crate::state::State;
 use crate::time::Timestamp;
 
 /// What proposing looks at. The incident may have been opened in the same batch and not be in the state yet.
+#[derive(Clone, Copy)]
 pub struct Case<'a> {
-    id: IncidentId,
-    signal: &'a Signal,
+    pub id: IncidentId,
+    pub signal: &'a Signal,
     attempts: u32,
     why_not: Option<&'a WhyNot>,
     candidates: &'a [Candidate],
+    runs: &'a [Digest],
+    /// The open incident that stands for this fault on many hosts.
+    root: Option<IncidentId>,
+    /// The incident that tells of a storm.
+    storm: Option<IncidentId>,
 }
 
 impl<'a> Case<'a> {
     pub fn opened(id: IncidentId, signal: &'a Signal) -> Self {
-        Self { id, signal, attempts: 0, why_not: None, candidates: &[] }
+        Self { id, signal, attempts: 0, why_not: None, candidates: &[], runs: &[], root: None, storm: None }
     }
-    pub fn known(incident: &'a Incident, signal: &'a Signal) -> Self {
+    pub fn known(state: &State, incident: &'a Incident, signal: &'a Signal) -> Self {
         Self {
             id: incident.id,
             signal,
             attempts: incident.attempts,
             why_not: incident.why_not.as_ref(),
             candidates: &incident.candidates,
+            runs: &incident.runs,
+            root: fleet::root(state, signal),
+            storm: state.storm.as_ref().map(|storm| storm.root),
         }
+    }
+
+    /// The same, told as part of what one incident stands for.
+    pub fn under(self, root: Option<IncidentId>, storm: Option<IncidentId>) -> Self {
+        Self { root, storm, ..self }
+    }
+
+    /// Returns what a person need not be called for, because one was called for all: a storm, or a fault of many hosts.
+    /// What was begun on this host is not hidden.
+    fn told(&self, reason: &str) -> Option<WhyNot> {
+        if !self.runs.is_empty() {
+            return None;
+        }
+        if let Some(root) = self.root {
+            return Some(WhyNot::OneOfMany { root, because: reason.to_owned() });
+        }
+        self.storm.map(|root| WhyNot::Storm { root })
     }
 }
 
@@ -58,12 +84,15 @@ pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
         events.push(Event::Matched { incident: case.id, candidates, chosen });
     }
     match planned(state, case, &choice, now) {
-        Err(reason) => events.push(Event::Escalated { incident: case.id, reason }),
+        Err(reason) => match case.told(&reason) {
+            Some(why_not) => events.extend(refrained(case, why_not)),
+            None => events.push(Event::Escalated { incident: case.id, reason }),
+        },
         Ok(plan) => {
             let touches: Vec<_> = plan.touches().into_iter().collect();
             match refrain(state, case, &touches, now) {
                 Some(why_not) => events.extend(refrained(case, why_not)),
-                None => events.extend(proposed(state, case, plan, now)),
+                None => events.extend(braked_or_proposed(state, case, plan, now)),
             }
         }
     }
@@ -129,7 +158,7 @@ fn planned(state: &State, case: &Case<'_>, choice: &Choice<'_>, now: Timestamp) 
     }
     let policy = state.policy();
     if policy.permits(&plan.playbook, plan.risk, &plan.target.host) {
-        let max = tries_max(&policy, playbook);
+        let max = tries_max(policy, playbook);
         let tries = state.tries_today(&signal.fingerprint(), now);
         if tries >= max + u32::from(mutant::is(Mutant::BudgetOffByOne)) {
             return Err(format!("gave up after {tries} automatic tries within a day (at most {max})"));
@@ -144,36 +173,35 @@ pub fn tries_max(policy: &Policy, playbook: &Playbook) -> u32 {
     policy.attempts_per_day.min(own)
 }
 
+/// Proposes a plan, unless it would start by itself and a brake holds it.
+fn braked_or_proposed(state: &State, case: &Case<'_>, plan: Plan, now: Timestamp) -> Vec<Event> {
+    if !state.policy().permits(&plan.playbook, plan.risk, &plan.target.host) {
+        return proposed(state, case, plan, now);
+    }
+    if let Some(root) = case.storm {
+        return refrained(case, WhyNot::Storm { root });
+    }
+    match fleet::may_act(state, case.signal, now) {
+        Ok(()) => proposed(state, case, plan, now),
+        // A person is called for it already where one incident stands for all.
+        Err(held) if held.stopped && case.root.is_none() => {
+            vec![Event::Escalated { incident: case.id, reason: held.why_not().to_string() }]
+        }
+        Err(held) => refrained(case, held.why_not()),
+    }
+}
+
 fn proposed(state: &State, case: &Case<'_>, plan: Plan, now: Timestamp) -> Vec<Event> {
     let policy = state.policy();
-    let digest = plan.digest();
     let mut events = vec![Event::PlanProposed {
         incident: case.id,
         plan: Box::new(plan.clone()),
         expires_at: now.plus(policy.proposal_valid_ms),
         required_approvals: policy.approvers,
     }];
-    let Some(approval) = approval::standing(&plan, &policy, now) else { return events };
+    let Some(approval) = approval::standing(&plan, policy, now) else { return events };
     events.push(Event::PlanApproved { incident: case.id, approval: approval.clone() });
-    events.extend(
-        ApprovedPlan::recorded(plan, approval)
-            .and_then(|approved| release_now(state, case.id, &approved, digest, now)),
-    );
+    let approved = ApprovedPlan::recorded(plan, approval);
+    events.extend(approved.and_then(|approved| release_or_hold(state, case.id, &approved, None, now)));
     events
-}
-
-/// Returns the release of a plan that was approved in this very batch, if the limits allow it now; if not, `due`
-/// brings it when they do.
-pub fn release_now(
-    state: &State,
-    incident: IncidentId,
-    approved: &ApprovedPlan,
-    plan: Digest,
-    now: Timestamp,
-) -> Option<Event> {
-    let automatic = matches!(approved.approval().basis, approval::Basis::Standing { .. });
-    match may_release(state, incident, approved.plan(), now) {
-        Ok(()) => Some(Event::OrderReleased { incident, plan, automatic }),
-        Err(Blocked { .. }) => None,
-    }
 }

@@ -1,7 +1,7 @@
 //! When an approved plan becomes an order that the host is owed, and what each host is owed now. The budget is
 //! taken in the same batch as the release.
 
-use super::find;
+use super::{budget, find, fleet};
 use crate::approval::{ApprovedPlan, Basis};
 use crate::command::Refusal;
 use crate::event::Event;
@@ -9,7 +9,6 @@ use crate::ids::{Digest, HostId, IncidentId};
 use crate::incident::{Documents, Phase, WhyNot};
 use crate::mutant::{self, Mutant};
 use crate::order::Order;
-use crate::plan::Plan;
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -19,55 +18,81 @@ pub struct Blocked {
     pub reason: String,
 }
 
-/// Says whether the limits allow one more run now.
+/// Says whether an approved plan may be released now.
 ///
 /// # Errors
-/// Names the limit that is in the way.
-pub fn may_release(state: &State, incident: IncidentId, plan: &Plan, now: Timestamp) -> Result<(), Blocked> {
+/// Names what is in the way. The text stays the same for as long as the reason does.
+pub fn may_release(
+    state: &State,
+    incident: IncidentId,
+    approved: &ApprovedPlan,
+    now: Timestamp,
+) -> Result<(), Blocked> {
     let blocked = |reason: String| Err(Blocked { reason });
+    let plan = approved.plan();
     if let Some(stop) = &state.stop
         && !mutant::is(Mutant::IgnoreStop)
     {
         return blocked(format!("automation is stopped: {}", stop.reason));
     }
-    let others: Vec<&Plan> = state
-        .under_way()
-        .filter(|other| other.id != incident)
-        .filter_map(|other| other.proposal.as_ref().map(|p| &p.plan))
-        .collect();
-    let here = || others.iter().filter(|other| other.target.host == plan.target.host);
-    if !mutant::is(Mutant::IgnoreAtOnce) {
-        let at_once = state.policy().at_once;
-        let own =
-            state.playbooks.get(&plan.playbook).and_then(|i| i.playbook.limits.at_once).unwrap_or(u32::MAX);
-        let same = others.iter().filter(|other| other.playbook == plan.playbook).count();
-        let limits = [
-            ("runs overall", others.len(), at_once.overall),
-            ("runs on this host", here().count(), at_once.per_host),
-            ("runs of this SOP", same, at_once.per_playbook.min(own)),
-        ];
-        if let Some((what, count, max)) = limits.into_iter().find(|(_, count, max)| *count >= *max as usize) {
-            return blocked(format!("{count} {what} are under way, at most {max}"));
-        }
-        let per_hour = state.policy().per_hour;
-        if state.releases_in_hour(now) >= per_hour {
-            return blocked(format!("{per_hour} orders were released within the hour, which is the limit"));
-        }
-    }
-    if !mutant::is(Mutant::IgnoreLocks)
-        && let Some(other) = here().find(|other| other.collides(plan))
+    if automatic(approved)
+        && let Some(reason) = braked(state, incident, now)
     {
-        return blocked(format!("plan {} is under way on the same resource", other.digest().short()));
+        return blocked(reason);
+    }
+    budget::check(state, incident, plan, automatic(approved), now)?;
+    let mut here = state
+        .under_way()
+        .filter(|other| other.id != incident && other.host == plan.target.host)
+        .filter_map(|other| Some((other.id, &other.proposal.as_ref()?.plan)));
+    if !mutant::is(Mutant::IgnoreLocks)
+        && let Some((other, _)) = here.find(|(_, other)| other.collides(plan))
+    {
+        return blocked(format!("the plan of {other} is under way on the same resource"));
     }
     Ok(())
+}
+
+/// Returns why nothing may start by itself for this incident, if that is so.
+fn braked(state: &State, id: IncidentId, now: Timestamp) -> Option<String> {
+    if let Some(storm) = &state.storm {
+        return Some(WhyNot::Storm { root: storm.root }.to_string());
+    }
+    // An incident that opens in this very batch was asked about before.
+    let signal = &state.incidents.get(&id)?.signal;
+    fleet::may_act(state, signal, now).err().map(|held| held.why_not().to_string())
+}
+
+/// Says whether the standing policy gave the approval.
+pub fn automatic(approved: &ApprovedPlan) -> bool {
+    matches!(approved.approval().basis, Basis::Standing { .. })
+}
+
+/// Returns the release of an approved plan, or why it has to wait, unless that was said before.
+pub fn release_or_hold(
+    state: &State,
+    incident: IncidentId,
+    approved: &ApprovedPlan,
+    held: Option<&str>,
+    now: Timestamp,
+) -> Option<Event> {
+    let plan = approved.plan().digest();
+    match may_release(state, incident, approved, now) {
+        Ok(()) => Some(Event::OrderReleased { incident, plan, automatic: automatic(approved) }),
+        Err(Blocked { reason }) if held == Some(reason.as_str()) || mutant::is(Mutant::HoldSilently) => None,
+        Err(Blocked { reason }) => Some(Event::ReleaseHeld { incident, plan, reason }),
+    }
 }
 
 /// Releases an approved plan, or gives it up where the host's declarations now forbid it.
 pub fn release(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     let incident = find(state, id)?;
-    let approved =
-        incident.proposal.as_ref().filter(|p| p.released_at.is_none()).and_then(|p| p.approved.as_ref());
-    let (Phase::Approved, Some(approved)) = (&incident.phase, approved) else { return Ok(vec![]) };
+    let proposal = incident.proposal.as_ref().filter(|p| p.released_at.is_none());
+    let (Phase::Approved, Some((approved, held))) =
+        (&incident.phase, proposal.and_then(|p| Some((p.approved.as_ref()?, p.held.as_deref()))))
+    else {
+        return Ok(vec![]);
+    };
     let plan = approved.plan();
     if now >= approved.approval().expires_at {
         return Ok(vec![]);
@@ -82,13 +107,7 @@ pub fn release(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Even
             Event::Refrained { incident: id, why_not: WhyNot::Declared { forbidden } },
         ]);
     }
-    match may_release(state, id, plan, now) {
-        Err(_) => Ok(vec![]),
-        Ok(()) => {
-            let automatic = matches!(approved.approval().basis, Basis::Standing { .. });
-            Ok(vec![Event::OrderReleased { incident: id, plan: plan.digest(), automatic }])
-        }
-    }
+    Ok(release_or_hold(state, id, approved, held, now).into_iter().collect())
 }
 
 /// Returns the orders still owed to a host: released and not yet heard of. Delivery repeats until they are, also
@@ -99,12 +118,13 @@ pub fn owed(state: &State, host: &HostId) -> Vec<Order> {
         return vec![];
     }
     state
-        .under_way()
-        .filter(|incident| incident.host == *host && matches!(incident.phase, Phase::Approved))
+        .open_of(host)
+        .filter(|incident| state.working.contains(&incident.id) && incident.phase == Phase::Approved)
         .filter_map(|incident| {
             let proposal = incident.proposal.as_ref()?;
             let approved = proposal.approved.as_ref()?;
             let plan = approved.plan();
+            (state.storm.is_none() || !automatic(approved)).then_some(())?;
             (plan.target.epoch == known.epoch || mutant::is(Mutant::IgnoreEpoch)).then_some(())?;
             let documents = match &proposal.documents {
                 Some(documents) if !mutant::is(Mutant::DocumentsOfToday) => documents.clone(),

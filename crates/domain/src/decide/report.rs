@@ -32,12 +32,11 @@ pub fn report(
         return Err(Refusal::Hole { host: host.clone(), expected, got: seq });
     }
     let mut events = vec![Event::RunReported { host: host.clone(), seq, record: Box::new(record.clone()) }];
-    let incident = state.open.values().filter_map(|id| state.incidents.get(id)).find(|incident| {
+    let incident = state.open_of(host).find(|incident| {
         // A server that was set back may propose what its host has refused already.
         let refused = matches!(record.what, What::Refused { .. }) && !mutant::is(Mutant::ProposeAgain);
-        incident.host == *host
-            && (matches!(incident.phase, Phase::Approved | Phase::Running)
-                || (refused && incident.phase == Phase::AwaitingApproval))
+        (matches!(incident.phase, Phase::Approved | Phase::Running)
+            || (refused && incident.phase == Phase::AwaitingApproval))
             && incident.proposal.as_ref().is_some_and(|p| p.plan.digest() == record.run)
     });
     if let Some(incident) = incident {
@@ -109,7 +108,7 @@ fn automatic(incident: &Incident) -> bool {
 fn tries_left(state: &State, incident: &Incident, now: Timestamp) -> bool {
     let playbook = incident.proposal.as_ref().and_then(|p| state.playbooks.get(&p.plan.playbook));
     playbook.is_some_and(|installed| {
-        let max = tries_max(&state.policy(), &installed.playbook);
+        let max = tries_max(state.policy(), &installed.playbook);
         state.tries_today(&incident.fingerprint, now) < max + u32::from(mutant::is(Mutant::BudgetOffByOne))
     })
 }

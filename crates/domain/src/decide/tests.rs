@@ -1,8 +1,11 @@
 //! Decision tables: state × command → events, one line a case. A state is told as the commands that lead to it.
 
+mod budgets;
 mod depend;
+mod fleet;
 mod runs;
 mod silence;
+mod storm;
 
 use super::{decide, due, owed};
 use crate::approval::Vote;
@@ -402,8 +405,9 @@ fn decisions() {
             t.say("bob", Vote::Deny, t.plan())
         }, "decision_taken plan_voided escalated"),
         ("nobody decided", |t| { t.raise("down"); t.later(2 * HOUR_MS).due() }, "plan_voided escalated"),
-        ("approved while stopped waits", |t| { t.raise("down"); t.stop(); t.approve("alice") },
-            "decision_taken plan_approved"),
+        ("approved while stopped waits, and says so", |t| { t.raise("down"); t.stop(); t.approve("alice") },
+            "decision_taken plan_approved release_held"),
+        ("the same reason again is no news", |t| { t.raise("down"); t.stop(); t.approve("alice"); t.due() }, ""),
         ("released once resumed", |t| { t.raise("down"); t.stop(); t.approve("alice"); t.resume(); t.due() },
             "order_released"),
         ("its approval ended first", |t| { t.raise("down"); t.stop(); t.approve("alice"); t.later(HOUR_MS).due() },

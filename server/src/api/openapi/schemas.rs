@@ -203,6 +203,18 @@ const TYPES: &[Row] = &[
     ),
     ("Automation", &[("stopped", "boolean"), ("by", "string?"), ("reason", "string?"), ("since", "time?")]),
     (
+        "BudgetRow",
+        &[
+            ("of", "string"),
+            ("name", "string?"),
+            ("host", "string?"),
+            ("under_way", "integer?"),
+            ("at_once", "integer?"),
+            ("hour_used", "integer"),
+            ("hour_max", "integer"),
+        ],
+    ),
+    (
         "PersonBody",
         &[("name", "string?"), ("role", "string?"), ("password", "string?"), ("disabled", "boolean?")],
     ),
