@@ -30,6 +30,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
                 let releases = state.releases.iter_mut().map(|release| &mut release.at);
                 let taken = state.tries.values_mut().flatten().chain(releases);
                 taken.for_each(|taken_at| *taken_at = taken_at.plus(away_ms));
+                common::away(state, away_ms);
             }
         }
         Event::HostEnrolled { .. }
@@ -247,7 +248,8 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
             incident.waiting_since = at;
             incident.proposal = None;
             incident.why_not = Some(why_not.clone());
-            if let (Some(_), opened_at) = (incident.folded_under(), incident.opened_at) {
+            let (elsewhere, opened_at) = (incident.told_elsewhere(), incident.opened_at);
+            if elsewhere {
                 tally::folded(state, opened_at, at);
             }
         }

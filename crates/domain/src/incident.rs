@@ -214,6 +214,11 @@ impl Incident {
         }
     }
 
+    /// Says whether another incident stands for this one, so that it does not count by itself. In a storm each counts.
+    pub fn told_elsewhere(&self) -> bool {
+        self.folded_under().is_some() && !matches!(self.why_not, Some(WhyNot::Storm { .. }))
+    }
+
     /// Returns the incident of the same host that this one follows from, if it does.
     pub fn follows_from(&self) -> Option<IncidentId> {
         self.folded_under().filter(|_| matches!(self.why_not, Some(WhyNot::Follows { .. })))

@@ -180,15 +180,35 @@ pub struct PolicyFacts {
     pub per_host: usize,
     pub per_playbook: usize,
     pub per_hour: usize,
+    /// Automatic runs an hour on one service.
+    pub per_service: usize,
+    /// From so many hosts on a fault is told as one.
+    pub common: usize,
+    pub bake_ms: i64,
+    pub failures: usize,
+    /// So many sick hosts are a storm.
+    pub storm: usize,
 }
 
 const fn facts(automatic: bool, approvers: usize, at_once: [usize; 3], per_hour: usize) -> PolicyFacts {
     let [overall, per_host, per_playbook] = at_once;
-    PolicyFacts { automatic, approvers, overall, per_host, per_playbook, per_hour }
+    PolicyFacts {
+        automatic,
+        approvers,
+        overall,
+        per_host,
+        per_playbook,
+        per_hour,
+        per_service: 4,
+        common: 3,
+        bake_ms: 20_000,
+        failures: 2,
+        storm: 99,
+    }
 }
 
 /// The policies, told apart by number. Oracles read these facts, never the parsed policy.
-pub const POLICIES: [PolicyFacts; 6] = [
+pub const POLICIES: [PolicyFacts; 8] = [
     facts(true, 1, [10, 3, 10], 60),
     facts(true, 2, [10, 1, 10], 60),
     facts(true, 1, [1, 1, 1], 60),
@@ -196,7 +216,13 @@ pub const POLICIES: [PolicyFacts; 6] = [
     // Nothing is named, so nothing is automatic: once for want of playbooks, once for want of hosts.
     facts(false, 1, [10, 3, 10], 60),
     facts(false, 2, [10, 3, 10], 60),
+    // Many hosts: one failure stops, two hosts are common.
+    PolicyFacts { common: 2, failures: 1, per_service: 1, ..facts(true, 1, [10, 3, 10], 60) },
+    // Two sick hosts are a storm.
+    PolicyFacts { storm: 2, ..facts(true, 1, [10, 3, 10], 60) },
 ];
+/// How long a storm lasts at least, in seconds.
+const COOL_DOWN_S: u32 = 30;
 
 fn policy_text(number: usize) -> String {
     let f = POLICIES[number];
@@ -206,14 +232,21 @@ fn policy_text(number: usize) -> String {
         _ => AUTO,
     };
     format!(
-        "version: {}\n{who}{}approvers: {}\nat_once: {{overall: {}, per_host: {}, per_playbook: {}}}\nper_hour: {}\n",
+        "version: {}\n{who}{}approvers: {}\nat_once: {{overall: {}, per_host: {}, per_playbook: {}}}\nper_hour: {}\n\
+         budgets: {{per_service: {}}}\nfleet: {{hosts: {}, window_s: 300, bake_s: {}, failures: {}}}\n\
+         storm: {{sick_percent: 50, sick_hosts: {}, cool_down_s: {COOL_DOWN_S}}}\n",
         number + 1,
         TIMES[usize::from(matches!(number, 1 | 3))],
         f.approvers,
         f.overall,
         f.per_host,
         f.per_playbook,
-        f.per_hour
+        f.per_hour,
+        f.per_service,
+        f.common,
+        f.bake_ms / 1000,
+        f.failures,
+        f.storm
     )
 }
 

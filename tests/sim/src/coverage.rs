@@ -53,6 +53,7 @@ kinds! {
     LateWord "decision comes late or on an old plan",
     Declared "declaration comes or goes",
     Replaced "playbook replaced or retired",
+    Epidemic "same fault on all hosts",
     SpoolFull "spool full",
 }
 

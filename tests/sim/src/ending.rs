@@ -5,7 +5,8 @@ use super::catalogue::host;
 use super::machine::UNITS;
 use super::shared::note;
 use super::world::{Event, WATCH_MS, World};
-use sopwith_domain::incident::Phase;
+use sopwith_domain::ids::IncidentId;
+use sopwith_domain::incident::{Phase, WhyNot};
 use sopwith_journal::FaultPlan;
 
 /// Longest time after healing until everything must have come to rest: a run waits 300 s for a lease, a fix is
@@ -50,12 +51,20 @@ impl World {
         self.server.up()
             && self.server.state.stop.is_none()
             && self.agents.iter().all(|agent| self.agent_at_rest(agent))
-            && self.server.state.open.values().all(|id| {
-                matches!(
-                    self.server.state.incidents[id].phase,
-                    Phase::NeedsPerson { .. } | Phase::Closed { .. }
-                )
-            })
+            && self.server.state.open.values().all(|id| self.with_a_person(id))
+    }
+
+    /// Says whether an incident, or the one that stands for it, is in a person's hands.
+    fn with_a_person(&self, id: &IncidentId) -> bool {
+        let incident = &self.server.state.incidents[id];
+        let root = match &incident.why_not {
+            Some(WhyNot::OneOfMany { root, .. } | WhyNot::Storm { root }) => {
+                incident.folded_under().map(|_| *root)
+            }
+            _ => None,
+        };
+        let incident = root.map_or(incident, |root| &self.server.state.incidents[&root]);
+        matches!(incident.phase, Phase::NeedsPerson { .. })
     }
 
     /// Says whether a host has nothing under way and the server has all of what it has to say.

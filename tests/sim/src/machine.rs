@@ -40,6 +40,8 @@ pub struct Machine {
     pub paths: [u32; PATHS.len()],
     pub declared: Declarations,
     pub local_stop: bool,
+    /// Which failure domain the host's administrator names, as the declarations have it.
+    pub domain: u8,
 }
 
 impl Default for Machine {
@@ -50,6 +52,7 @@ impl Default for Machine {
             paths: [0; PATHS.len()],
             declared: Declarations::default(),
             local_stop: false,
+            domain: 0,
         }
     }
 }

@@ -99,6 +99,7 @@ impl World {
     pub(super) fn happens(&mut self, happening: Happening) {
         note!(self.shared.borrow(), "world: {happening:?}");
         let (agent, unit) = match happening {
+            Happening::Epidemic { .. } => (None, 0),
             Happening::Sick { agent, unit, .. } | Happening::Level { agent, unit } => (Some(agent), unit),
             Happening::Well { agent }
             | Happening::Cut { agent, .. }
@@ -153,6 +154,7 @@ impl World {
                 shared.fired(Kind::Declared);
                 let wall = Timestamp(super::clock::WALL_START + shared.now + agent.wall_offset);
                 agent.machine.declared = declarations(what, wall);
+                agent.machine.domain = if what >= 5 { what } else { 0 };
             }
             Happening::Image { .. } => agent.take_image(shared),
             Happening::SetBack { .. } => {
@@ -185,6 +187,13 @@ impl World {
     fn befall_server(&mut self, happening: Happening) {
         let root = account("root");
         match happening {
+            Happening::Epidemic { unit, kind, stubborn } => {
+                self.shared.get_mut().fired(Kind::Epidemic);
+                for agent in &mut self.agents {
+                    let unit = &mut agent.machine.units[unit];
+                    (unit.sick, unit.kind, unit.stubborn) = (true, kind, stubborn);
+                }
+            }
             Happening::KillServer if self.server.up() => {
                 self.server.stop_process();
                 note!(self.shared.borrow(), "server is killed");
@@ -244,13 +253,17 @@ impl World {
     }
 }
 
+fn word(text: &str) -> sopwith_domain::value::Word {
+    sopwith_domain::value::Word::new(text).expect("a word")
+}
+
 fn declarations(what: u8, now: Timestamp) -> Declarations {
     let (by, reason) = ("root".to_owned(), "planned".to_owned());
     let unit = |n: usize| Subject::Unit(unit_name(n));
     let stated = match what {
         1 => Declaration::Hold { scope: vec![unit(0)], by, reason, until: None },
         2 => Declaration::Maintenance {
-            id: sopwith_domain::value::Word::new("m-1").expect("a word"),
+            id: word("m-1"),
             scope: vec![Subject::Host],
             from: now,
             to: now.plus(60_000),
@@ -264,6 +277,9 @@ fn declarations(what: u8, now: Timestamp) -> Declarations {
             reason,
             until: Some(now.plus(20_000)),
         },
+        5 | 6 => {
+            Declaration::Fact { name: word("failure-domain"), value: word(if what == 5 { "x" } else { "y" }) }
+        }
         _ => return Declarations::default(),
     };
     Declarations { stated: vec![stated], broken: Vec::new() }

@@ -8,26 +8,67 @@ use sopwith_journal::{Fault, FaultPlan, Rest};
 /// Something that the world does at a set time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Happening {
-    Sick { agent: usize, unit: usize, kind: usize, stubborn: bool },
-    Well { agent: usize },
-    Level { agent: usize, unit: usize },
-    Cut { agent: usize, ms: i64 },
+    Sick {
+        agent: usize,
+        unit: usize,
+        kind: usize,
+        stubborn: bool,
+    },
+    /// Every host gets the same sickness within seconds.
+    Epidemic {
+        unit: usize,
+        kind: usize,
+        stubborn: bool,
+    },
+    Well {
+        agent: usize,
+    },
+    Level {
+        agent: usize,
+        unit: usize,
+    },
+    Cut {
+        agent: usize,
+        ms: i64,
+    },
     KillServer,
-    KillAgent { agent: usize },
-    ServerClock { ms: i64 },
-    AgentClock { agent: usize, ms: i64 },
+    KillAgent {
+        agent: usize,
+    },
+    ServerClock {
+        ms: i64,
+    },
+    AgentClock {
+        agent: usize,
+        ms: i64,
+    },
     Stop,
     Resume,
-    LocalStop { agent: usize, on: bool },
+    LocalStop {
+        agent: usize,
+        on: bool,
+    },
     Cancel,
-    Declare { agent: usize, what: u8 },
-    Install { which: usize },
+    Declare {
+        agent: usize,
+        what: u8,
+    },
+    Install {
+        which: usize,
+    },
     Retire,
     Backup,
     Restore,
-    Image { agent: usize },
-    SetBack { agent: usize },
-    Lie { agent: usize, how: u8 },
+    Image {
+        agent: usize,
+    },
+    SetBack {
+        agent: usize,
+    },
+    Lie {
+        agent: usize,
+        how: u8,
+    },
 }
 
 /// How often messages go wrong, in permille.
@@ -94,7 +135,7 @@ impl Schedule {
         let mut schedule = Self {
             seed,
             agents: agents.min(HOSTS_MAX),
-            policy: *rng.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5]) % POLICIES.len(),
+            policy: *rng.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 6, 7]) % POLICIES.len(),
             demand_signatures: rng.chance(200),
             json: rng.chance(30),
             rates: rates(&mut rng),
@@ -105,6 +146,10 @@ impl Schedule {
             server_faults: FaultPlan::none(),
             agent_faults: Vec::new(),
         };
+        // What is said of many hosts needs them.
+        if POLICIES[schedule.policy].common == 2 || POLICIES[schedule.policy].storm == 2 {
+            schedule.agents = HOSTS_MAX;
+        }
         schedule.server_faults = disk(&mut rng, 60);
         schedule.agent_faults =
             (0..schedule.agents).map(|_| (disk(&mut rng, 10), disk(&mut rng, 25))).collect();
@@ -179,7 +224,7 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
     let later = rng.between(at, schedule.heal_at);
     let jump = |rng: &mut Rng| *rng.pick(&[-YEARS_10_MS, YEARS_10_MS, -3_600_000, 3_600_000]);
     let mut add = |at: i64, happening: Happening| schedule.happenings.push((at, happening));
-    match rng.below(20) {
+    match rng.below(21) {
         0..=3 => {
             let happening = sick(rng, schedule.agents);
             add(at, happening);
@@ -206,7 +251,7 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
         }
         14 => add(at, Happening::Cancel),
         15 => {
-            add(at, Happening::Declare { agent, what: 1 + rng.below(4) as u8 });
+            add(at, Happening::Declare { agent, what: 1 + rng.below(6) as u8 });
             add(later, Happening::Declare { agent, what: 0 });
         }
         16 => add(
@@ -225,6 +270,14 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
             add(at, Happening::Image { agent });
             add(later, Happening::SetBack { agent });
         }
+        19 => add(
+            at,
+            Happening::Epidemic {
+                unit: rng.below(2) as usize,
+                kind: *rng.pick(&[0, 0, 1, 3, 4, 6]) % KINDS.len(),
+                stubborn: rng.chance(300),
+            },
+        ),
         _ => add(at, Happening::Lie { agent, how: rng.below(10) as u8 }),
     }
 }

@@ -1,7 +1,7 @@
 //! When an approved plan becomes an order that the host is owed, and what each host is owed now. The budget is
 //! taken in the same batch as the release.
 
-use super::{budget, find, fleet};
+use super::{budget, find, fleet, storm};
 use crate::approval::{ApprovedPlan, Basis};
 use crate::command::Refusal;
 use crate::event::Event;
@@ -60,6 +60,9 @@ fn braked(state: &State, id: IncidentId, now: Timestamp) -> Option<String> {
     }
     // An incident that opens in this very batch was asked about before.
     let signal = &state.incidents.get(&id)?.signal;
+    if storm::below_floor(state, signal) {
+        return Some("too many hosts have a critical fault at the same time".into());
+    }
     fleet::may_act(state, signal, now).err().map(|held| held.why_not().to_string())
 }
 

@@ -8,7 +8,8 @@ use crate::time::Timestamp;
 
 /// Returns the event of a start, where there is a budget that it bears upon.
 pub fn started(state: &State) -> Vec<Event> {
-    if state.tries.is_empty() && state.releases.is_empty() { vec![] } else { vec![Event::ServerStarted] }
+    let nothing = state.tries.is_empty() && state.releases.is_empty() && state.storm.is_none();
+    if nothing { vec![] } else { vec![Event::ServerStarted] }
 }
 
 /// Returns the time at which a server that starts with this state goes on: never before its last event, and, where

@@ -40,16 +40,29 @@ pub fn over(state: &State, now: Timestamp) -> bool {
 
 /// Returns what is too much, measured by a part of the policy's bounds, with a signal that is about to be raised.
 fn too_much(state: &State, signal: Option<&Signal>, part: u32, now: Timestamp) -> Option<String> {
+    sick_share(state, signal, part).or_else(|| too_fast(state, signal, part, now))
+}
+
+fn sick_share(state: &State, signal: Option<&Signal>, part: u32) -> Option<String> {
     let limits = state.policy().storm;
     let fresh =
         |signal: &Signal| signal.severity == Severity::Critical && !state.sick.contains_key(&signal.host);
     let sick = state.sick.len() + usize::from(signal.is_some_and(fresh));
-    if sick >= limits.sick_hosts as usize {
-        let hosts = state.hosts.values().filter(|host| !host.revoked).count().max(1);
-        if sick * 100 * part as usize >= limits.sick_percent as usize * hosts {
-            return Some(format!("{sick} of {hosts} hosts have a critical fault"));
-        }
+    if sick < limits.sick_hosts as usize {
+        return None;
     }
+    let hosts = state.hosts.values().filter(|host| !host.revoked).count().max(1);
+    (sick * 100 * part as usize >= limits.sick_percent as usize * hosts)
+        .then(|| format!("{sick} of {hosts} hosts have a critical fault"))
+}
+
+/// Says whether so many hosts are sick that nothing may start by itself, storm or not: the health floor.
+pub fn below_floor(state: &State, signal: &Signal) -> bool {
+    sick_share(state, Some(signal), 1).is_some() && !mutant::is(Mutant::IgnoreStorm)
+}
+
+fn too_fast(state: &State, signal: Option<&Signal>, part: u32, now: Timestamp) -> Option<String> {
+    let limits = state.policy().storm;
     let raised = state.raised.iter().filter(|at| now.since(**at) < MINUTE_MS).count();
     let raised = raised + usize::from(signal.is_some());
     (raised * part as usize > limits.raised_per_minute as usize)

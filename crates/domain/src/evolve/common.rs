@@ -39,6 +39,15 @@ pub fn opened(state: &mut State, id: IncidentId, signal: &Signal, at: Timestamp)
     members.insert(id, fresh);
 }
 
+/// The server was away for so long, in which nothing lasted, was forgotten or grew calm.
+pub fn away(state: &mut State, away_ms: i64) {
+    let later = |at: &mut Timestamp| *at = at.plus(away_ms);
+    state.storm.iter_mut().for_each(|storm| later(&mut storm.since));
+    for member in state.common.values_mut().flat_map(|common| common.members.values_mut()) {
+        member.mended_at.iter_mut().chain(&mut member.failed_at).for_each(later);
+    }
+}
+
 fn came_back(member: &mut Member, at: Timestamp) {
     if member.mended_at.take().is_some() {
         member.failed_at.push(at);

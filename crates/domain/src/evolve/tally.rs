@@ -26,7 +26,7 @@ fn sick(incident: &Incident) -> bool {
     incident.signal.severity == Severity::Critical
         && !incident.cleared
         && !matches!(incident.phase, Phase::Watching { .. } | Phase::Closed { .. })
-        && incident.folded_under().is_none()
+        && !incident.told_elsewhere()
         // What the server says of many hosts is no fault of the one it names; silence is.
         && (rule == decide::SILENCE || !decide::is_own(&incident.signal.rule))
 }

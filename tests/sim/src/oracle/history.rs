@@ -1,5 +1,6 @@
 //! The server's history as it became durable: stored signals, votes, limits, all counted again from the events.
 
+use super::fleet::{Fleet, own};
 use super::{Oracle, Planned};
 use sopwith_domain::approval::{Basis, Vote};
 use sopwith_domain::event::Event;
@@ -35,13 +36,16 @@ pub struct History {
     acked: BTreeMap<(usize, u64), (u64, u64)>,
     votes: BTreeMap<Digest, Vec<(AccountName, Vote)>>,
     under_way: BTreeMap<Digest, UnderWay>,
+    /// Approved plans that were neither released nor said to wait.
+    approved: BTreeSet<Digest>,
+    pub(super) fleet: Fleet,
     releases: Vec<i64>,
     /// True time at which automation was stopped.
     pub stopped: Option<i64>,
 }
 
 /// Returns the number of a simulated host.
-fn agent_of(host: &HostId) -> usize {
+pub(super) fn agent_of(host: &HostId) -> usize {
     host.as_str()[2..].parse().expect("hosts are named h- and a number")
 }
 
@@ -75,7 +79,18 @@ impl Oracle {
                 let epoch = self.history.epochs.get(&agent).copied().unwrap_or(0);
                 self.history.gaps.push((agent, epoch, *from_seq, *through_seq));
             }
-            Event::IncidentOpened { .. } | Event::SignalFolded { .. } => self.stored(),
+            Event::IncidentOpened { incident, signal, .. } => {
+                if !own(signal) {
+                    self.stored();
+                }
+                self.fleet_opened(now, incident.0, signal);
+            }
+            Event::SignalFolded { incident, signal } => {
+                if !own(signal) {
+                    self.stored();
+                }
+                self.history.fleet.raised(incident.0);
+            }
             Event::StopSet { .. } => self.history.stopped = Some(now),
             Event::StopCleared { .. } => self.history.stopped = None,
             Event::RunReported { host, seq, record } => {
@@ -84,10 +99,20 @@ impl Oracle {
                 self.history.durable.entry((agent, epoch)).or_default().1 = *seq;
                 if matches!(record.what, What::Ended { .. } | What::Refused { .. }) {
                     self.history.under_way.remove(&record.run);
+                    self.history.fleet.ended(now, &record.run, &record.what);
                 }
             }
             Event::Escalated { incident, .. } => {
                 self.history.under_way.retain(|_, run| run.incident != incident.0);
+                self.history.fleet.handed_over(now, incident.0);
+            }
+            Event::Refrained { incident, why_not } => self.history.fleet.refrained(incident.0, why_not),
+            Event::ConditionCleared { incident, .. } => self.history.fleet.cleared(incident.0),
+            Event::WatchBegan { incident, .. } => self.history.fleet.watched(incident.0),
+            Event::IncidentReopened { incident, .. } => self.fleet_reopened(now, incident.0),
+            Event::IncidentClosed { incident, .. } => self.history.fleet.closed(incident.0),
+            Event::DeclarationsReported { host, declarations } => {
+                self.history.fleet.declared(agent_of(host), declarations);
             }
             other => self.plan_event(now, other),
         }
@@ -143,8 +168,18 @@ impl Oracle {
                 if let Some(planned) = self.plans.get_mut(plan) {
                     planned.voided = true;
                 }
+                if self.history.approved.remove(plan) {
+                    self.fail("S8", format!("{} waited and nobody was told why", plan.short()));
+                }
             }
-            Event::OrderReleased { incident, plan, .. } => self.released(now, incident.0, plan),
+            Event::ReleaseHeld { plan, .. } => drop(self.history.approved.remove(plan)),
+            Event::OrderReleased { incident, plan, automatic } => {
+                self.history.approved.remove(plan);
+                if *automatic {
+                    self.fleet_released(now, incident.0, plan);
+                }
+                self.released(now, incident.0, plan);
+            }
             _ => {}
         }
     }
@@ -155,6 +190,7 @@ impl Oracle {
             return self.fail("I5", format!("{short} is approved and was never shown"));
         };
         let standing = matches!(approval.basis, Basis::Standing { .. });
+        self.history.approved.insert(approval.plan);
         planned.approved = Some((now + approval.expires_at.since(approval.granted_at), standing));
         if standing {
             let named =

@@ -75,6 +75,16 @@ fn it_lasts_until_things_are_calm_and_the_time_has_passed() {
 }
 
 #[test]
+fn what_the_storm_holds_back_still_counts_as_sick() {
+    let mut many = Many::new(19, "storm: {cool_down_s: 60}\n");
+    (0..10).for_each(|n| drop(sick(&mut many, n)));
+    many.told.later(61_000);
+    (0..10).for_each(|n| drop(sick(&mut many, n)));
+    many.told.due();
+    assert!(stormy(&many), "ten hosts are as sick as before");
+}
+
+#[test]
 fn a_person_may_end_it() {
     let mut many = Many::new(19, "");
     (0..10).for_each(|n| drop(sick(&mut many, n)));
