@@ -1,4 +1,4 @@
-//! `cargo xtask sim [--seeds N] [--seed S] [--mutants] [--trace]`: builds the simulator in release, with the
+//! `cargo xtask sim [--seeds N | --nightly] [--seed S] [--mutants] [--trace]`: builds the simulator in release, with the
 //! deliberate faults compiled in (off unless asked for), and hands over to it.
 
 use std::process::Command;

@@ -12,12 +12,18 @@ const TOLD_MAX: usize = 8;
 /// From so many seeds on, every kind of fault must have fired.
 const SEEDS_FOR_COVERAGE: u64 = 5_000;
 
+/// Random schedules of a nightly run.
+const SEEDS_NIGHTLY: u64 = 1_000_000;
+
 #[derive(Parser)]
 #[command(about = "Runs server and agents in one deterministic world and looks for broken promises")]
 struct Arguments {
     /// How many random schedules to run after the crash points.
     #[arg(long, default_value_t = 20_000)]
     seeds: u64,
+    /// As many as a night allows: 1,000,000 random schedules.
+    #[arg(long, conflicts_with = "seeds")]
+    nightly: bool,
     /// Run this seed only.
     #[arg(long)]
     seed: Option<u64>,
@@ -42,7 +48,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if arguments.nightly {
+        arguments.seeds = SEEDS_NIGHTLY;
+    }
     match arguments.case.clone().or(arguments.seed.map(Case::Seed)) {
         Some(case) => one(&case, arguments.trace),
         None => all(&arguments),

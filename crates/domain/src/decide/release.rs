@@ -127,7 +127,9 @@ pub fn owed(state: &State, host: &HostId) -> Vec<Order> {
             let proposal = incident.proposal.as_ref()?;
             let approved = proposal.approved.as_ref()?;
             let plan = approved.plan();
-            (state.storm.is_none() || !automatic(approved)).then_some(())?;
+            // What cannot start any more is told all the same, so that the host says that it did not.
+            let over = state.last_at >= approved.approval().expires_at;
+            (state.storm.is_none() || over || !automatic(approved)).then_some(())?;
             (plan.target.epoch == known.epoch || mutant::is(Mutant::IgnoreEpoch)).then_some(())?;
             let documents = match &proposal.documents {
                 Some(documents) if !mutant::is(Mutant::DocumentsOfToday) => documents.clone(),

@@ -133,7 +133,7 @@ fn one_symptom_on_many_hosts_is_one_page_and_one_canary() {
 
 #[test]
 fn the_next_wave_comes_after_the_canary_has_lasted() {
-    let mut many = Many::new(8, "");
+    let mut many = Many::new(8, "storm: {sick_hosts: 99}\n");
     (0..8).for_each(|n| drop(many.raise(n)));
     many.mends(0);
     many.later_raises(BAKE_MS - 1, 1..8);

@@ -75,6 +75,15 @@ fn it_lasts_until_things_are_calm_and_the_time_has_passed() {
 }
 
 #[test]
+fn an_order_that_is_kept_back_is_told_once_it_cannot_start() {
+    let mut many = Many::new(19, "storm: {cool_down_s: 60}\n");
+    (0..10).for_each(|n| drop(sick(&mut many, n)));
+    assert!(many.orders(19).is_empty());
+    many.told.later(HOUR_MS).due();
+    assert!(stormy(&many) && many.orders(19) == [0, 1, 2, 3, 4], "the hosts say that they did not start");
+}
+
+#[test]
 fn what_the_storm_holds_back_still_counts_as_sick() {
     let mut many = Many::new(19, "storm: {cool_down_s: 60}\n");
     (0..10).for_each(|n| drop(sick(&mut many, n)));
