@@ -40,10 +40,12 @@ impl Changes {
 }
 
 /// A set of watched folders.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Wake {
-    /// Nothing where the system gives no watcher; then only the intervals count.
+    /// Made when there is something to watch, because each has a thread. Nothing where the system gives none; then only
+    /// the intervals count.
     watcher: Option<RecommendedWatcher>,
+    refused: bool,
     watched: BTreeSet<PathBuf>,
     changed: Arc<Notify>,
     changes: Option<Arc<Mutex<Changes>>>,
@@ -51,31 +53,35 @@ pub struct Wake {
 
 impl Wake {
     pub fn new() -> Self {
-        Self::make(None)
+        Self::default()
     }
 
     /// Makes one that also tells what changed.
     pub fn telling() -> Self {
-        Self::make(Some(Arc::default()))
+        Self { changes: Some(Arc::default()), ..Self::default() }
     }
 
-    fn make(changes: Option<Arc<Mutex<Changes>>>) -> Self {
-        let changed = Arc::new(Notify::new());
-        let (tell, noted) = (Arc::clone(&changed), changes.clone());
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // An error may stand for events that were lost.
-            if event.as_ref().is_ok_and(|event| only_read(&event.kind)) {
-                return;
+    fn watcher(&mut self) -> Option<&mut RecommendedWatcher> {
+        if self.watcher.is_none() && !self.refused {
+            let (tell, noted) = (Arc::clone(&self.changed), self.changes.clone());
+            let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                if event.as_ref().is_ok_and(|event| only_read(&event.kind)) {
+                    return;
+                }
+                if let Some(changes) = &noted {
+                    changes.lock().unwrap_or_else(PoisonError::into_inner).note(event);
+                }
+                tell.notify_one();
+            });
+            match made {
+                Ok(watcher) => self.watcher = Some(watcher),
+                Err(e) => {
+                    self.refused = true;
+                    tracing::warn!("changes of files are seen at intervals only: {e}");
+                }
             }
-            if let Some(changes) = &noted {
-                changes.lock().unwrap_or_else(PoisonError::into_inner).note(event);
-            }
-            tell.notify_one();
-        });
-        if let Err(e) = &watcher {
-            tracing::warn!("changes of files are seen at intervals only: {e}");
         }
-        Self { watcher: watcher.ok(), watched: BTreeSet::new(), changed, changes }
+        self.watcher.as_mut()
     }
 
     /// Takes what changed since the last call.
@@ -88,10 +94,10 @@ impl Wake {
 
     /// Watches a folder (with all below it, if `deep`) or file, unless it is watched already.
     pub fn watch(&mut self, path: &Path, deep: bool) {
-        let Some(watcher) = &mut self.watcher else { return };
         if self.watched.contains(path) {
             return;
         }
+        let Some(watcher) = self.watcher() else { return };
         let mode = if deep { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
         // What is not there yet is tried again at the next look.
         if watcher.watch(path, mode).is_ok() {

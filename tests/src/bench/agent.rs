@@ -2,13 +2,14 @@
 
 use super::BenchError;
 use super::report::Row;
-use super::{matching, peers, scrape, spooled};
+use super::{curves, matching, peers, rest, scrape, spooled};
 use crate::lab::{Host, Lab};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
 const ROUNDS_DEFAULT: usize = 10;
 const ROUNDS_MAX: usize = 200;
+const SECONDS_DEFAULT: u64 = 60;
 /// Where the agent lies on the host.
 const AGENT: &str = "/usr/local/bin/sopwith-agent";
 
@@ -20,6 +21,9 @@ pub struct AgentArguments {
     /// Write the comparisons to this file as JSON
     #[arg(long, value_name = "OUT")]
     pub json: Option<PathBuf>,
+    /// Seconds for which rest is watched, each side
+    #[arg(long, default_value_t = SECONDS_DEFAULT)]
+    seconds: u64,
     /// Which parts to measure, all by default
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
@@ -33,6 +37,10 @@ enum Part {
     Spooled,
     /// A page of metrics, beside node_exporter
     Scrape,
+    /// Fifty checks while nothing happens beside Monit, and the memory of all
+    Rest,
+    /// Memory and idle processor time with ever more rules, files and processes
+    Curves,
 }
 
 fn rounds(text: &str) -> Result<usize, String> {
@@ -44,13 +52,16 @@ fn rounds(text: &str) -> Result<usize, String> {
 
 /// Measures what is wanted on one lab host.
 pub fn measure(wanted: &AgentArguments, binaries: &Path) -> Result<Vec<Row>, BenchError> {
+    let is_wanted = |part| wanted.only.is_empty() || wanted.only.contains(&part);
+    let mut rows = Vec::new();
+    if is_wanted(Part::Rest) {
+        rows.extend(rest::measure(binaries, wanted.seconds)?);
+    }
     let lab = Lab::open().map_err(|e| format!("open the lab: {e}"))?;
     let root = peers::root(&lab)?;
     let host = Host::up(&lab, "bench-agent", &root).map_err(|e| format!("boot the host: {e}"))?;
     host.copy_in(&binaries.join("sopwith-agent"), AGENT, 0o755)
         .map_err(|e| format!("place the agent: {e}"))?;
-    let is_wanted = |part| wanted.only.is_empty() || wanted.only.contains(&part);
-    let mut rows = Vec::new();
     let (ripgrep, fail2ban) = (version(&host, "ripgrep")?, version(&host, "fail2ban")?);
     if is_wanted(Part::Matching) {
         rows.extend(matching::measure(&host, AGENT, wanted.rounds, [&ripgrep, &fail2ban])?);
@@ -61,6 +72,9 @@ pub fn measure(wanted: &AgentArguments, binaries: &Path) -> Result<Vec<Row>, Ben
     if is_wanted(Part::Scrape) {
         let exporter = version(&host, "prometheus-node-exporter")?;
         rows.extend(scrape::measure(&host, AGENT, wanted.rounds, &exporter)?);
+    }
+    if is_wanted(Part::Curves) {
+        rows.extend(curves::measure(&host, AGENT)?);
     }
     Ok(rows)
 }

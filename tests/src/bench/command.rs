@@ -4,6 +4,7 @@ use super::BenchError;
 use super::agent::{self, AgentArguments};
 use super::lines::Lines;
 use super::report::{self, Row};
+use super::run::{self, RunArguments};
 use super::services::{self, Services};
 use super::site::Site;
 use super::stages::Journal;
@@ -33,6 +34,8 @@ enum Work {
     Loop(LoopArguments),
     /// What the agent alone costs, beside the packages whose work it does
     Agent(AgentArguments),
+    /// What a run costs: a step beside a shell script, matching in a large library, many open incidents
+    Run(RunArguments),
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +72,7 @@ pub fn carry_out(arguments: &Arguments) -> Result<(), BenchError> {
     let (rows, json) = match &arguments.work {
         Work::Loop(wanted) => (measure_loop(wanted, binaries)?, &wanted.json),
         Work::Agent(wanted) => (agent::measure(wanted, binaries)?, &wanted.json),
+        Work::Run(wanted) => (run::measure(wanted, binaries)?, &wanted.json),
     };
     print!("\n{}", report::table(&rows));
     if let Some(path) = json {
@@ -96,7 +100,7 @@ fn rounds_of_loop(wanted: &LoopArguments, site: &Site) -> Result<Vec<Row>, Bench
             progress("services", turn, wanted.rounds);
         }
         println!("\n{}", services.ranges());
-        rows.extend(services.rows(&version(site, "monit")?));
+        rows.extend(services.rows(&site.version("monit")?));
     }
     if wanted.only != Half::Services {
         let mut lines = Lines::default();
@@ -106,19 +110,11 @@ fn rounds_of_loop(wanted: &LoopArguments, site: &Site) -> Result<Vec<Row>, Bench
             progress("lines", turn, wanted.rounds);
         }
         println!("\n{}", lines.ranges());
-        rows.extend(lines.rows(&version(site, "fail2ban")?));
+        rows.extend(lines.rows(&site.version("fail2ban")?));
     }
     Ok(rows)
 }
 
 fn progress(what: &str, turn: &[usize], rounds: usize) {
     eprintln!("bench: {what}: {} of {rounds} rounds", turn.last().unwrap_or(&0));
-}
-
-/// Returns a peer's name and version, as the package says it.
-fn version(site: &Site, package: &str) -> Result<String, BenchError> {
-    let argv = ["dpkg-query", "--show", "--showformat", "${source:Upstream-Version}", package];
-    let version = site.host.run(&argv).map_err(|e| e.to_string())?;
-    let name = if package == "monit" { "Monit" } else { package };
-    Ok(format!("{name} {}", version.trim()))
 }

@@ -93,7 +93,8 @@ fn address(who: usize, number: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(a, b, c, u8::try_from(number).unwrap_or(0)))
 }
 
-fn configure(site: &Site, backend: &str) -> Result<(), BenchError> {
+/// Has fail2ban watch the log by one of its backends.
+pub fn configure(site: &Site, backend: &str) -> Result<(), BenchError> {
     let files = [
         (
             "/etc/fail2ban/jail.local",

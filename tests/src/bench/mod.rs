@@ -7,11 +7,16 @@
 
 mod agent;
 pub mod command;
+mod crowd;
+mod curves;
 pub mod figures;
+mod library;
 mod lines;
 mod matching;
 mod peers;
 pub mod report;
+mod rest;
+mod run;
 mod scrape;
 mod services;
 mod site;

@@ -23,13 +23,18 @@ pub struct Row {
 impl Row {
     /// Compares two measurements of the same work, in milliseconds.
     pub fn times(work: &str, ours: &Figures, peer: &Figures, peer_name: &str, goal_ratio: f64) -> Row {
+        Row::of(work, (ours.median, peer.median), peer_name, "ms", goal_ratio)
+    }
+
+    /// Compares two values in a unit of their own, ours first; less is better.
+    pub fn of(work: &str, (ours, peer): (f64, f64), peer_name: &str, unit: &str, goal_ratio: f64) -> Row {
         Row {
             work: work.into(),
-            ours: rounded(ours.median),
-            peer: rounded(peer.median),
+            ours: rounded(ours),
+            peer: rounded(peer),
             peer_name: peer_name.into(),
-            unit: "ms".into(),
-            ratio: rounded(ours.median / peer.median),
+            unit: unit.into(),
+            ratio: rounded(ours / peer),
             goal_ratio,
             higher_is_better: false,
         }
@@ -66,7 +71,7 @@ pub fn table(rows: &[Row]) -> String {
         let word = if row.met() { "ok" } else { "miss" };
         let _ = writeln!(
             text,
-            "{:<work$}  {:>9.1}  {:>9.1}  {:<peer$}  {:<4}  {:>6.3}  {:>6.3}  {word}",
+            "{:<work$}  {:>9.2}  {:>9.2}  {:<peer$}  {:<4}  {:>6.3}  {:>6.3}  {word}",
             row.work, row.ours, row.peer, row.peer_name, row.unit, row.ratio, row.goal_ratio
         );
     }

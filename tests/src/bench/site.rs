@@ -126,6 +126,13 @@ impl Site {
             .map_err(|e| format!("see {address} marked: {e}"))
     }
 
+    /// Writes the line that calls for the playbook of many steps; returns when.
+    pub fn call_for_steps(&self, address: &str) -> Result<f64, BenchError> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        self.sh(&format!("date '+%F %T bench: steps for {address}' >> /var/log/bench.log"))?;
+        Ok(now.as_secs_f64() * 1000.0)
+    }
+
     fn measure(&self, what: &[&str]) -> Result<Measured, BenchError> {
         let after = format!("{:.4}", rand::rng().random_range(0.0..PHASE_S));
         let mut argv = vec!["python3", MEASURE_PATH];
@@ -137,6 +144,14 @@ impl Site {
         let done_ns = answer.done_ns.ok_or("it does not within the limit")?;
         let ms = |ns: i64| ns as f64 / 1e6;
         Ok(Measured { began_ms: ms(answer.began_ns), took_ms: ms(done_ns - answer.began_ns) })
+    }
+
+    /// Returns a peer's name and version, as the package says it.
+    pub fn version(&self, package: &str) -> Result<String, BenchError> {
+        let argv = ["dpkg-query", "--show", "--showformat", "${source:Upstream-Version}", package];
+        let version = self.host.run(&argv).map_err(|e| e.to_string())?;
+        let name = if package == "monit" { "Monit" } else { package };
+        Ok(format!("{name} {}", version.trim()))
     }
 
     /// Returns what ours and the peers said last, for an error.

@@ -29,6 +29,8 @@ pub const NAMES: [&str; 7] = [
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trace {
     stages: [Option<i64>; NAMES.len()],
+    /// Steps that were finished, and when the last of them was.
+    finished: (usize, i64),
     ended: Option<End>,
     /// Why nothing was done, in the journal's words.
     refrained: Option<String>,
@@ -69,6 +71,22 @@ impl<'a> Journal<'a> {
         match trace.ended {
             Some(End::Resolved) => Ok(()),
             other => Err(format!("repair {about}: the run ended with {other:?}")),
+        }
+    }
+
+    /// Waits until the first incident about a subject has been verified, and returns the milliseconds from the start
+    /// of its first step to the end of its last, of which there are so many.
+    pub fn steps_took(
+        &mut self,
+        about: &Subject,
+        since_ms: f64,
+        steps: usize,
+        limit: Duration,
+    ) -> Result<f64, BenchError> {
+        let trace = self.verified(about, since_ms, limit)?;
+        match (trace.stages[4], trace.finished) {
+            (Some(started), (count, finished)) if count == steps => Ok((finished - started) as f64),
+            _ => Err(format!("see {steps} steps of {about}: {trace:?}")),
         }
     }
 
@@ -148,7 +166,10 @@ fn take(trace: &mut Trace, what: &What, at: i64) {
     let stage = match what {
         What::Accepted { .. } => 3,
         What::Started { .. } => 4,
-        What::Finished { .. } => 5,
+        What::Finished { .. } => {
+            trace.finished = (trace.finished.0 + 1, at);
+            5
+        }
         What::Verified { passed: true, .. } => 6,
         What::Ended { end } => {
             trace.ended = Some(end.clone());

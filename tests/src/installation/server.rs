@@ -136,6 +136,16 @@ impl Server {
         self.data().join("ca.pem")
     }
 
+    /// Returns the number of the process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Returns the file of the ledger, for a server that does not run.
+    pub fn database(&self) -> PathBuf {
+        self.data().join("sopwith.db")
+    }
+
     /// Kills the process as a crash would, and waits until it is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -33,6 +33,7 @@ use sopwith_domain::inspection::{Day, Verdict};
 use sopwith_domain::time::Timestamp;
 use sopwith_domain::value::Word;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -78,7 +79,8 @@ impl Source for Checks {
                 looking.spawn(stop.clone().run_until_cancelled_owned(one.follow(self.afresh.clone())));
             }
             drop(to);
-            let named = self.checks.iter().map(|check| ((*check.name).clone(), check.clone())).collect();
+            let named =
+                self.checks.iter().map(|check| ((*check.name).clone(), Arc::new(check.clone()))).collect();
             let mut told =
                 Teller { checks: named, book, metrics: self.metrics.clone(), sink, blind: BTreeMap::new() };
             let ended = stop.run_until_cancelled(told.tell(outcomes)).await;
@@ -105,7 +107,7 @@ fn today(now: Timestamp) -> Day {
 
 /// Passes on what the checks see, and keeps the book.
 struct Teller {
-    checks: BTreeMap<Word, Check>,
+    checks: BTreeMap<Word, Arc<Check>>,
     book: Book,
     metrics: Metrics,
     sink: Sink,
