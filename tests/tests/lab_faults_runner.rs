@@ -7,6 +7,7 @@ use clap::Parser;
 use sopwith_tests::faults::catalogue::{self, Entry};
 use sopwith_tests::faults::command::{self, Arguments};
 use sopwith_tests::faults::judge::{Row, Verdict};
+use sopwith_tests::faults::kinds::Kinds;
 use sopwith_tests::faults::product::{
     Answered, EndSeen, Millis, Phase, PlanSeen, Product, ProductError, RunSeen, Seen, Terms,
 };
@@ -80,6 +81,8 @@ impl Scripted {
         Seen {
             id: "INC-1".into(),
             opened_at: at,
+            kind: "unit.failed".into(),
+            subject: "unit:probe-web.service".into(),
             phase: if self.by_people { Phase::AwaitingApproval } else { Phase::Open },
             playbook: Some(playbook.into()),
             plan: Some(plan),
@@ -166,8 +169,16 @@ fn round_of(lab: &Lab, manner: Manner, id: &str, fails: bool) -> Verdict {
     let start = |_: Terms| -> Result<Box<dyn Product>, ProductError> {
         Ok(Box::new(Scripted { manner, by_people, incident: RefCell::default(), host: RefCell::default() }))
     };
-    let setup =
-        Setup { lab, victim: &victim, map: &map, start: &start, detect_only: false, interrupted: &|| false };
+    let kinds = Kinds::parse("SOP-DOWN: [{kind: unit.failed}]\n").expect("kinds");
+    let setup = Setup {
+        lab,
+        victim: &victim,
+        map: &map,
+        kinds: &kinds,
+        start: &start,
+        detect_only: false,
+        interrupted: &|| false,
+    };
     let tasks: Vec<_> = round::tasks(&entries, &[id.to_owned()], fails)
         .expect("tasks")
         .into_iter()

@@ -12,6 +12,8 @@ pub fn seen(view: &IncidentView) -> Result<Seen, String> {
     Ok(Seen {
         id: summary.number.clone(),
         opened_at: millis(&summary.opened_at)?,
+        kind: summary.kind.clone(),
+        subject: summary.subject.clone(),
         phase: phase(&summary.phase)?,
         status: summary.status.clone(),
         playbook: summary.playbook.clone(),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 
+use super::kinds::Kinds;
 use super::round::{self, Outcome, Setup, Start};
 use super::sop_map::SopMap;
 use super::{catalogue, report};
@@ -45,6 +46,9 @@ pub struct Arguments {
     /// Which playbook answers which SOP of the catalogue [default: the project's own]
     #[arg(long, default_value_os_t = shipped("sop-map.yaml"), hide_default_value = true)]
     pub sop_map: PathBuf,
+    /// Which signals are about which SOP of the catalogue [default: the project's own]
+    #[arg(long, default_value_os_t = shipped("kinds.yaml"), hide_default_value = true)]
+    pub kinds: PathBuf,
     /// Folder of the built binaries
     #[arg(long, hide = true)]
     pub binaries: Option<PathBuf>,
@@ -61,6 +65,8 @@ pub fn carry_out(arguments: &Arguments, start: &Start<'_>) -> Result<bool, Strin
         .map_err(|e| format!("failed to read {}: {e}", arguments.file.display()))?;
     let map = SopMap::parse(&read(&arguments.sop_map)?)
         .map_err(|e| format!("failed to read {}: {e}", arguments.sop_map.display()))?;
+    let kinds = Kinds::parse(&read(&arguments.kinds)?)
+        .map_err(|e| format!("failed to read {}: {e}", arguments.kinds.display()))?;
     let tasks = round::tasks(&entries, &arguments.only, arguments.fail_variants)?;
     let victim = arguments.victim.clone().unwrap_or_else(|| arguments.file.with_file_name("victim.sh"));
     let script = read(&victim)?;
@@ -71,6 +77,7 @@ pub fn carry_out(arguments: &Arguments, start: &Start<'_>) -> Result<bool, Strin
         lab: &lab,
         victim: &root,
         map: &map,
+        kinds: &kinds,
         start,
         detect_only: arguments.detect_only,
         interrupted: &|| stop.load(Ordering::Relaxed),

@@ -10,12 +10,16 @@ use super::product::EndSeen;
 pub struct Facts {
     /// The fault was there once injected, or the product had acted on it before one could look.
     pub present: bool,
-    /// Seconds from the injection until an incident was open.
+    /// Seconds from the injection until an incident about the entry's class was open.
     pub detected_s: Option<f64>,
     /// The playbook that the product chose, in its own name.
     pub playbook: Option<String>,
     /// Whether that playbook answers the entry's SOP; nothing when none was chosen.
     pub playbook_answers: Option<bool>,
+    /// What that incident says befell what.
+    pub about: Option<(String, String)>,
+    /// Incidents that were raised meanwhile and are about something else.
+    pub others: Vec<String>,
     /// A plan waited for a person.
     pub waited: bool,
     /// Steps that had started before anybody approved, counted over the host.
@@ -54,6 +58,11 @@ pub struct Row {
     pub harm: Option<bool>,
     pub steps_before_approval: Option<u32>,
     pub reason: String,
+    /// The kind of the incident that stands for the fault, and what it is about.
+    pub kind: Option<String>,
+    pub subject: Option<String>,
+    /// Incidents that were raised meanwhile and are about something else: they count as nothing.
+    pub other_incidents: Vec<String>,
 }
 
 /// A row and whether the product did what was right.
@@ -113,7 +122,8 @@ fn row_of(terms: &Terms<'_>, facts: &Facts) -> Row {
     Row {
         id: terms.id.clone(),
         expected: terms.expected.name().to_owned(),
-        detected: Some(in_time),
+        // Where the right thing is to hold back, nothing has to be raised.
+        detected: Some(in_time).filter(|seen| *seen || terms.expected != Expected::Refrain),
         detect_s: facts.detected_s.map(tenths),
         matched: match facts.playbook_answers {
             None if mends || undoes || terms.detect_only => Some(false),
@@ -130,6 +140,9 @@ fn row_of(terms: &Terms<'_>, facts: &Facts) -> Row {
         harm: facts.harm,
         steps_before_approval: (by_people && !terms.detect_only).then_some(facts.steps_before_approval),
         reason: String::new(),
+        kind: facts.about.as_ref().map(|(kind, _)| kind.clone()),
+        subject: facts.about.as_ref().map(|(_, subject)| subject.clone()),
+        other_incidents: facts.others.clone(),
     }
 }
 
@@ -263,6 +276,7 @@ pub fn join(parts: &[(&str, Verdict)]) -> Option<Verdict> {
         harm: any(|r| r.harm),
         steps_before_approval: rows().filter_map(|r| r.steps_before_approval).max(),
         reason: reasons.join(" | "),
+        other_incidents: rows().flat_map(|r| r.other_incidents.clone()).collect(),
         ..first.row.clone()
     };
     Some(Verdict { row, passed: parts.iter().all(|(_, verdict)| verdict.passed) })

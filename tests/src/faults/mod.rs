@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod command;
 pub mod fingerprint;
 pub mod judge;
+pub mod kinds;
 pub mod product;
 pub mod report;
 pub mod round;

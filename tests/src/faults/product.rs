@@ -33,6 +33,9 @@ pub enum Answered {
 pub struct Seen {
     pub id: String,
     pub opened_at: Millis,
+    /// What befell what, as in `unit.failed` and `unit:a.service`.
+    pub kind: String,
+    pub subject: String,
     pub phase: Phase,
     /// What is being done, or why nothing is, in the product's words.
     pub status: String,

@@ -1,5 +1,6 @@
 //! Prints the rows as a table of at most 100 columns, and writes them as JSON.
 
+use super::catalogue::Expected;
 use super::judge::{Row, Verdict};
 use super::round::Outcome;
 
@@ -32,6 +33,10 @@ pub fn table(outcomes: &[Outcome]) -> String {
         text.push_str(&line(row, verdict));
         if !row.reason.is_empty() {
             text.push_str(&format!("    {}\n", shortened(&row.reason)));
+        }
+        if !row.other_incidents.is_empty() {
+            let others = format!("other incidents: {}", row.other_incidents.join(", "));
+            text.push_str(&format!("    {}\n", shortened(&others)));
         }
     }
     text
@@ -93,7 +98,7 @@ pub fn totals(outcomes: &[Outcome]) -> String {
         outcomes.len(),
         judged.len() - passed,
         outcomes.len() - judged.len(),
-        share(|row| row.detected),
+        share(|row| row.detected.filter(|_| row.expected != Expected::Refrain.name())),
         share(|row| row.matched),
         share(|row| row.fixed),
         share(|row| row.rollback_exact),
@@ -118,6 +123,9 @@ mod tests {
             harm: Some(false),
             steps_before_approval: Some(0),
             reason: reason.into(),
+            kind: Some("unit.failed".into()),
+            subject: None,
+            other_incidents: Vec::new(),
         }
     }
 
@@ -161,6 +169,9 @@ mod tests {
             "harm",
             "steps_before_approval",
             "reason",
+            "kind",
+            "subject",
+            "other_incidents",
         ];
         agreed.sort_unstable();
         assert_eq!(keys, agreed);

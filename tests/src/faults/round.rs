@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::catalogue::Entry;
 use super::judge::{Facts, Row, Terms as JudgeTerms, Verdict, join, judge};
+use super::kinds::Kinds;
 use super::product::{Product, ProductError, Terms};
 use super::scenario::{self, Scenario};
 use super::sop_map::SopMap;
@@ -22,6 +23,7 @@ pub struct Setup<'a> {
     /// The root of a pristine victim.
     pub victim: &'a Root,
     pub map: &'a SopMap,
+    pub kinds: &'a Kinds,
     pub start: &'a Start<'a>,
     pub detect_only: bool,
     /// Says whether a person wants to stop.
@@ -146,6 +148,9 @@ fn skipped(task: &Task<'_>, why: &str) -> Row {
         harm: None,
         steps_before_approval: None,
         reason: format!("skipped: {why}"),
+        kind: None,
+        subject: None,
+        other_incidents: Vec::new(),
     }
 }
 

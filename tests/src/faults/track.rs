@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::judge::Facts;
+use super::kinds::Kinds;
 use super::product::{Millis, Phase, PlanSeen, RunSeen, Seen};
 use super::sop_map::SopMap;
 
@@ -10,6 +11,7 @@ use super::sop_map::SopMap;
 #[derive(Debug, Clone)]
 pub(super) struct Track<'a> {
     map: &'a SopMap,
+    kinds: &'a Kinds,
     sop: &'a str,
     /// Incidents that were there before the fault.
     before: BTreeSet<String>,
@@ -20,10 +22,10 @@ pub(super) struct Track<'a> {
 }
 
 impl<'a> Track<'a> {
-    pub fn new(map: &'a SopMap, sop: &'a str, before: &[Seen]) -> Track<'a> {
+    pub fn new(map: &'a SopMap, kinds: &'a Kinds, sop: &'a str, before: &[Seen]) -> Track<'a> {
         let before = before.iter().map(|seen| seen.id.clone()).collect();
         let (facts, latest) = (Facts::default(), Vec::new());
-        Track { map, sop, before, injected_at: 0, approved_at: None, facts, latest }
+        Track { map, kinds, sop, before, injected_at: 0, approved_at: None, facts, latest }
     }
 
     /// Starts the clock: the fault is wholly there.
@@ -39,18 +41,36 @@ impl<'a> Track<'a> {
     /// Takes in what the product shows now.
     pub fn update(&mut self, all: Vec<Seen>) {
         self.latest = all.into_iter().filter(|seen| !self.before.contains(&seen.id)).collect();
+        self.facts.others = self.latest.iter().filter(|seen| !self.is_about(seen)).map(in_words).collect();
+        // Steps are counted wherever they were started: harm is harm whatever it was meant for.
+        self.count_steps();
         let Some(main) = self.main().cloned() else { return };
-        let first = self.latest.iter().map(|seen| seen.opened_at).min().unwrap_or(main.opened_at);
+        let first = self.about().map(|seen| seen.opened_at).min().unwrap_or(main.opened_at);
         self.facts.detected_s = Some(self.seconds(first));
+        self.facts.about = Some((main.kind.clone(), main.subject.clone()));
         self.facts.playbook_answers = main.playbook.as_deref().map(|id| self.map.answers(id, self.sop));
         self.facts.playbook.clone_from(&main.playbook);
-        self.facts.waited |= self.latest.iter().any(|seen| seen.phase == Phase::AwaitingApproval);
-        self.facts.called |= self.latest.iter().any(|seen| seen.phase == Phase::NeedsPerson);
+        let (waited, called) = (self.is_any(Phase::AwaitingApproval), self.is_any(Phase::NeedsPerson));
+        self.facts.waited |= waited;
+        self.facts.called |= called;
         let last = main.runs.last();
         self.facts.end = last.and_then(|run| run.end.clone());
         self.facts.recovered_s = last.and_then(|run| run.verified_at).map(|at| self.seconds(at));
         self.facts.words = main.why_not.clone().unwrap_or_else(|| main.status.clone());
-        self.count_steps();
+    }
+
+    /// Says whether an incident is about the entry's class: its playbook answers, or what it says is of the class.
+    fn is_about(&self, seen: &Seen) -> bool {
+        let answers = seen.playbook.as_deref().is_some_and(|id| self.map.answers(id, self.sop));
+        answers || self.kinds.about(self.sop, &seen.kind, &seen.subject)
+    }
+
+    fn about(&self) -> impl Iterator<Item = &Seen> {
+        self.latest.iter().filter(|seen| self.is_about(seen))
+    }
+
+    fn is_any(&self, phase: Phase) -> bool {
+        self.about().any(|seen| seen.phase == phase)
     }
 
     fn count_steps(&mut self) {
@@ -67,8 +87,8 @@ impl<'a> Track<'a> {
         self.main().is_some_and(|main| main.playbook.is_some() || main.phase == Phase::NeedsPerson)
     }
 
-    /// Returns the incident that stands for the fault: one whose playbook answers the entry, else one that
-    /// chose any, else the first.
+    /// Returns the incident that stands for the fault, of those about its class: one whose playbook answers the
+    /// entry, else one that chose any, else the first.
     pub fn main(&self) -> Option<&Seen> {
         let answers =
             |seen: &&Seen| seen.playbook.as_deref().is_some_and(|id| self.map.answers(id, self.sop));
@@ -76,8 +96,8 @@ impl<'a> Track<'a> {
             |candidates: Vec<&'_ Seen>| candidates.into_iter().min_by_key(|seen| seen.opened_at).cloned();
         let ids = [
             by_age(self.latest.iter().filter(answers).collect()),
-            by_age(self.latest.iter().filter(|seen| seen.playbook.is_some()).collect()),
-            by_age(self.latest.iter().collect()),
+            by_age(self.about().filter(|seen| seen.playbook.is_some()).collect()),
+            by_age(self.about().collect()),
         ];
         let id = ids.into_iter().flatten().next()?.id;
         self.latest.iter().find(|seen| seen.id == id)
@@ -120,13 +140,59 @@ impl<'a> Track<'a> {
     }
 }
 
+fn in_words(seen: &Seen) -> String {
+    format!("{} {} {}", seen.id, seen.kind, seen.subject)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::faults::product::EndSeen;
 
     fn seen(id: &str, opened_at: Millis, playbook: Option<&str>) -> Seen {
-        Seen { id: id.into(), opened_at, playbook: playbook.map(str::to_owned), ..Seen::default() }
+        let playbook = playbook.map(str::to_owned);
+        Seen { id: id.into(), opened_at, kind: "x.down".into(), playbook, ..Seen::default() }
+    }
+
+    fn kinds() -> Kinds {
+        Kinds::parse("SOP-X: [{kind: x.down}]").expect("valid")
+    }
+
+    #[test]
+    fn what_is_about_something_else_is_listed_and_counts_as_nothing() {
+        // The kind, the playbook, and whether the incident is about the entry's class.
+        let cases = [
+            ("x.down", None, true),
+            ("x.down", Some("other"), true),
+            ("y.down", Some("right"), true),
+            ("y.down", None, false),
+            ("y.down", Some("other"), false),
+        ];
+        let (map, kinds) = (map(), kinds());
+        for (kind, playbook, expected) in cases {
+            let mut one = seen("a", 1500, playbook);
+            (one.kind, one.phase, one.subject) = (kind.into(), Phase::NeedsPerson, "host".into());
+            one.runs = vec![RunSeen { started: vec![1], ..RunSeen::default() }];
+            let mut track = Track::new(&map, &kinds, "SOP-X", &[]);
+            track.injected(1000);
+            track.update(vec![one]);
+            let facts = &track.facts;
+            assert_eq!(facts.detected_s, expected.then_some(0.5), "{kind} {playbook:?}");
+            assert_eq!(facts.others, if expected { vec![] } else { vec![format!("a {kind} host")] });
+            assert_eq!((facts.called, track.matched()), (expected, expected), "{kind} {playbook:?}");
+            assert_eq!(facts.playbook_answers, playbook.filter(|_| expected).map(|id| id == "right"));
+            assert_eq!(facts.steps_started, 1);
+        }
+    }
+
+    #[test]
+    fn a_class_without_kinds_is_seen_by_its_playbook_only() {
+        let (map, kinds) = (map(), Kinds::default());
+        for (playbook, expected) in [(None, false), (Some("other"), false), (Some("right"), true)] {
+            let mut track = Track::new(&map, &kinds, "SOP-X", &[]);
+            track.update(vec![seen("a", 1, playbook)]);
+            assert_eq!(track.facts.detected_s.is_some(), expected, "{playbook:?}");
+        }
     }
 
     fn map() -> SopMap {
@@ -135,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_incident_with_the_right_playbook_stands_for_the_fault() {
-        let map = map();
+        let (map, kinds) = (map(), kinds());
         let cases = [
             (vec![], None),
             (vec![seen("old", 1, Some("right"))], None),
@@ -144,7 +210,7 @@ mod tests {
             (vec![seen("b", 6, Some("other")), seen("c", 9, Some("right"))], Some("c")),
         ];
         for (all, expected) in cases {
-            let mut track = Track::new(&map, "SOP-X", &[seen("old", 1, None)]);
+            let mut track = Track::new(&map, &kinds, "SOP-X", &[seen("old", 1, None)]);
             track.update(all);
             assert_eq!(track.main().map(|seen| seen.id.as_str()), expected);
         }
@@ -152,8 +218,8 @@ mod tests {
 
     #[test]
     fn time_counts_from_the_injection_and_steps_from_the_approval() {
-        let map = map();
-        let mut track = Track::new(&map, "SOP-X", &[]);
+        let (map, kinds) = (map(), kinds());
+        let mut track = Track::new(&map, &kinds, "SOP-X", &[]);
         track.injected(10_000);
         let run = RunSeen {
             digest: "d".into(),
@@ -176,7 +242,7 @@ mod tests {
 
     #[test]
     fn only_a_plan_of_the_right_playbook_is_for_the_harness_to_approve() {
-        let map = map();
+        let (map, kinds) = (map(), kinds());
         for (playbook, waits, phase, expected) in [
             ("right", true, Phase::AwaitingApproval, true),
             ("right", false, Phase::AwaitingApproval, false),
@@ -186,7 +252,7 @@ mod tests {
             let mut one = seen("a", 1, Some(playbook));
             one.phase = phase;
             one.plan = Some(PlanSeen { digest: "d".into(), waits, decisions: 0 });
-            let mut track = Track::new(&map, "SOP-X", &[]);
+            let mut track = Track::new(&map, &kinds, "SOP-X", &[]);
             track.update(vec![one]);
             assert_eq!(track.waiting().is_some(), expected, "{playbook} {waits} {phase:?}");
         }

@@ -24,6 +24,8 @@ const QUIET: Duration = Duration::from_secs(3);
 const QUIET_LIMIT: Duration = Duration::from_secs(30);
 /// A run that is under way at the end of the budget may still come to its end, soak and all.
 const RUN_GRACE: Duration = Duration::from_secs(90);
+/// Where only detection counts, how long the hosts are watched after it: what else is raised belongs in the row.
+const LINGER: Duration = Duration::from_secs(5);
 /// How long a plan waits for people where it is to be left to expire.
 const EXPIRE_S: u32 = 20;
 const PROPOSAL_VALID_S: u32 = 3600;
@@ -48,6 +50,8 @@ struct Trial<'a> {
     tracks: Vec<Track<'a>>,
     before: Option<Fingerprint>,
     answered: Answers,
+    /// Since when it is known what the fault was matched to, where only that counts.
+    matched_at: Option<Instant>,
 }
 
 impl<'a> Trial<'a> {
@@ -73,6 +77,7 @@ impl<'a> Trial<'a> {
             tracks: Vec::new(),
             before: None,
             answered: Answers::default(),
+            matched_at: None,
         };
         for number in 1..=count {
             let host = Host::up(setup.lab, &format!("victim-{number}"), setup.victim)?;
@@ -107,7 +112,7 @@ impl<'a> Trial<'a> {
         }
         for host in &self.hosts {
             let before = self.product.incidents(host)?;
-            self.tracks.push(Track::new(self.setup.map, &self.entry.sop, &before));
+            self.tracks.push(Track::new(self.setup.map, self.setup.kinds, &self.entry.sop, &before));
         }
         Ok(())
     }
@@ -200,9 +205,10 @@ impl<'a> Trial<'a> {
 
     /// Says whether waiting longer can change nothing: the run ended. Where the right thing is to hold back,
     /// the whole window is watched.
-    fn is_decided(&self) -> bool {
+    fn is_decided(&mut self) -> bool {
         if self.setup.detect_only {
-            return self.tracks.iter().all(Track::matched);
+            let matched = self.tracks.iter().all(Track::matched);
+            return matched && self.matched_at.get_or_insert_with(Instant::now).elapsed() > LINGER;
         }
         let holds_back = matches!(self.entry.expected, Expected::Escalate | Expected::Refrain);
         let waits_it_out = holds_back && self.scenario != Scenario::FixFails;
