@@ -173,6 +173,7 @@ fn round_of(lab: &Lab, manner: Manner, id: &str, fails: bool) -> Verdict {
     let setup = Setup {
         lab,
         victim: &victim,
+        ready: "",
         map: &map,
         kinds: &kinds,
         start: &start,

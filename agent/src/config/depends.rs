@@ -28,7 +28,31 @@ impl Config {
             let Some(unit) = &listener.unit else { continue };
             all.entry(Subject::Unit((**unit).clone())).or_default().push(listener.subject());
         }
+        for baseline in &self.baseline {
+            let keys = self.keys_of(baseline.path.as_str());
+            if !keys.is_empty() {
+                all.entry(Subject::Path((*baseline.path).clone())).or_default().extend(keys);
+            }
+        }
         all
+    }
+
+    /// Returns the settings of a file that norms speak of one by one: that the file is not as it was follows from
+    /// what is known to be wrong in it.
+    fn keys_of(&self, path: &str) -> Vec<Subject> {
+        let (norm, prefix, keys): (_, _, Vec<&Word>) = match path {
+            "/etc/login.defs" => ("login-defs-drift", "login-defs", self.norms.login_defs.keys().collect()),
+            "/etc/security/pwquality.conf" => {
+                ("pwquality-drift", "pwquality", self.norms.pwquality.keys().collect())
+            }
+            "/etc/ssh/sshd_config" => ("sshd-drift", "sshd", self.norms.sshd.keys().collect()),
+            _ => return Vec::new(),
+        };
+        if !self.norms.watch.takes(norm) {
+            return Vec::new();
+        }
+        let subject = |key: &&Word| Word::new(format!("{prefix}.{}", key.as_str())).ok().map(Subject::Check);
+        keys.iter().filter_map(subject).collect()
     }
 }
 
@@ -56,6 +80,8 @@ depends_on:
   check:shop: [unit:web.service]
 units: {services: {web.service: {heartbeat: {path: /srv/beat, max_age: 5s}}}}
 kernel: {ports: {listen: [{port: 80, unit: web.service}, {port: 53, udp: true}]}}
+norms: {watch: all, login_defs: {PASS_MAX_DAYS: '<=90'}, pwquality: {minlen: '>=14'}}
+baseline: [{path: /etc/login.defs, content: first-seen}, {path: /etc/hosts, content: first-seen}]
 ";
         let config = Config::parse(config).unwrap_or_else(|e| panic!("{e:?}"));
         let told: Vec<_> = config
@@ -68,6 +94,7 @@ kernel: {ports: {listen: [{port: 80, unit: web.service}, {port: 53, udp: true}]}
             .collect();
         let expected = [
             "unit:web.service < unit:db.service mount:/srv path:/srv/beat check:tcp:80",
+            "path:/etc/login.defs < check:login-defs.PASS_MAX_DAYS",
             "check:shop < unit:web.service",
         ];
         assert_eq!(told, expected);

@@ -127,6 +127,8 @@ pub struct Tasks {
     pub zombies: At<u32>,
     /// A process that waits in the kernel for so long without a break is a fault; 0s: never.
     pub stuck: At<Period>,
+    /// A process of a service that a signal stopped, and that stands still for so long, is a fault; 0s: never.
+    pub stopped: At<Period>,
     /// Share of its own limit of open files from which on a process is near it; 0: never.
     pub descriptors_percent: At<u8>,
 }
@@ -211,6 +213,7 @@ impl Default for Tasks {
             every: At::of(Period::secs(5)),
             zombies: At::of(50),
             stuck: At::of(Period::secs(120)),
+            stopped: At::of(Period::secs(30)),
             descriptors_percent: At::of(90),
         }
     }

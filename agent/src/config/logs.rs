@@ -3,6 +3,8 @@
 
 use super::at::{At, Leaf, Pattern, Period};
 use super::check::{count, unique};
+use super::kernel::Kernel;
+use super::watch::Watch;
 use serde::Deserialize;
 use sopwith_domain::playbook::Finding;
 use sopwith_domain::signal::{Severity, SignalKind};
@@ -42,6 +44,9 @@ pub struct Log {
     pub shipped: Vec<At<Word>>,
     #[serde(default)]
     pub rules: Vec<LogRule>,
+    /// Rules of a group that another source makes needless: it tells the same.
+    #[serde(skip)]
+    pub needless: Vec<&'static str>,
 }
 
 /// Which entries of the journal: those that fit one of the units or identifiers, if any are said, and the rest.
@@ -188,7 +193,10 @@ impl Log {
         let mut rules: Vec<LogRule> = self.rules.iter().map(LogRule::completed).collect();
         for wanted in &self.shipped {
             let found = shipped().iter().flat_map(|(group, rules)| rules.iter().map(move |r| (group, r)));
-            for (_, rule) in found.filter(|(group, rule)| *group == &**wanted || *rule.name == **wanted) {
+            let by_group = |rule: &LogRule| !self.needless.contains(&rule.name.as_str());
+            let wanted =
+                found.filter(|(group, rule)| *group == &**wanted && by_group(rule) || *rule.name == **wanted);
+            for (_, rule) in wanted {
                 if !rules.iter().any(|r| r.name == rule.name) {
                     rules.push(rule.clone());
                 }
@@ -242,6 +250,15 @@ pub fn shipped() -> &'static BTreeMap<Word, Vec<LogRule>> {
 
 fn shipped_rule(name: &Word) -> Option<&'static LogRule> {
     shipped().values().flatten().find(|rule| *rule.name == *name)
+}
+
+/// Notes which rules of a group say of this host's own kernel what a source that asks the kernel itself says.
+pub(super) fn note_needless(logs: &mut [Log], kernel: &Kernel) {
+    let (oom, mounts) = (kernel.oom.watch != Watch::None, kernel.mounts.watch != Watch::None);
+    let needless = [("oom-kill", oom), ("remounted-read-only", mounts)];
+    for log in logs.iter_mut().filter(|log| *log.kernel) {
+        log.needless = needless.iter().filter(|(_, told)| *told).map(|(rule, _)| *rule).collect();
+    }
 }
 
 /// Adds everything that is wrong with the logs.

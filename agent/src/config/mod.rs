@@ -96,6 +96,7 @@ impl Config {
                 findings.extend(check::findings(&config));
                 if findings.is_empty() {
                     packs::expand(&mut config)?;
+                    logs::note_needless(&mut config.logs, &config.kernel);
                     return Ok(config);
                 }
             }

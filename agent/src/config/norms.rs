@@ -61,7 +61,7 @@ impl Default for Norms {
         Self {
             watch: Watch::None,
             ignore: Vec::new(),
-            every: At::of(Period::secs(60)),
+            every: At::of(Period::secs(30)),
             programs_every: At::of(Period::secs(900)),
             stale_days: At::of(90),
             baseline: None,

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Parser;
 
 use super::kinds::Kinds;
 use super::round::{self, Outcome, Setup, Start};
 use super::sop_map::SopMap;
-use super::{catalogue, report};
+use super::{catalogue, markdown, quiet, report};
 use crate::lab::Lab;
 
 /// Hosts boot fast, but the victim's data stores and the builds share two cores.
@@ -34,9 +35,15 @@ pub struct Arguments {
     /// Write the rows to this file as JSON
     #[arg(long, value_name = "OUT")]
     pub json: Option<PathBuf>,
+    /// Write the rows to this file as a table of Markdown
+    #[arg(long, value_name = "OUT")]
+    pub markdown: Option<PathBuf>,
     /// Judge detection and matching only; nothing is approved
     #[arg(long)]
     pub detect_only: bool,
+    /// Watch one healthy victim for so long (30m) in place of the entries: nothing may be raised, nothing done
+    #[arg(long, value_name = "TIME", value_parser = quiet::window, conflicts_with_all = ["only", "detect_only", "fail_variants"])]
+    pub quiet: Option<Duration>,
     /// Carry out the variants in which the fix must fail, too
     #[arg(long)]
     pub fail_variants: bool,
@@ -72,19 +79,30 @@ pub fn carry_out(arguments: &Arguments, start: &Start<'_>) -> Result<bool, Strin
     let script = read(&victim)?;
     let lab = Lab::open().map_err(|e| format!("failed to open the lab: {e}"))?;
     let root = lab.layer(script.as_bytes()).map_err(|e| format!("failed to build the victim: {e}"))?;
-    let stop = stop_flag();
+    let (ready, stop) = (read(&shipped("victim-ready.sh"))?, stop_flag());
     let setup = Setup {
         lab: &lab,
         victim: &root,
+        ready: &ready,
         map: &map,
         kinds: &kinds,
         start,
         detect_only: arguments.detect_only,
         interrupted: &|| stop.load(Ordering::Relaxed),
     };
+    if let Some(window) = arguments.quiet {
+        let account = quiet::watch(&setup, &read(&shipped("victim-life.sh"))?, window)
+            .map_err(|e| format!("failed to {e}"))?;
+        print!("{}", quiet::table(&account));
+        return Ok(account.is_quiet());
+    }
     let outcomes = round::run(&setup, &tasks, arguments.jobs);
     if let Some(path) = &arguments.json {
         write_json(path, &outcomes)?;
+    }
+    if let Some(path) = &arguments.markdown {
+        fs::write(path, markdown::table(&outcomes, arguments.detect_only))
+            .map_err(|e| format!("failed to write {}: {e}", path.display()))?;
     }
     print!("{}", report::table(&outcomes));
     println!("{}", report::totals(&outcomes));

@@ -22,6 +22,8 @@ pub struct Setup<'a> {
     pub lab: &'a Lab,
     /// The root of a pristine victim.
     pub victim: &'a Root,
+    /// Script that is run on every victim before the agent comes.
+    pub ready: &'a str,
     pub map: &'a SopMap,
     pub kinds: &'a Kinds,
     pub start: &'a Start<'a>,

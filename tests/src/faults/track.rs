@@ -42,7 +42,9 @@ impl<'a> Track<'a> {
     pub fn update(&mut self, all: Vec<Seen>) {
         self.latest = all.into_iter().filter(|seen| !self.before.contains(&seen.id)).collect();
         self.facts.others = self.latest.iter().filter(|seen| !self.is_about(seen)).map(in_words).collect();
-        // Steps are counted wherever they were started: harm is harm whatever it was meant for.
+        // Whoever is called, for whatever of this host, comes and looks; and steps are counted wherever they were
+        // started: harm is harm whatever it was meant for.
+        self.facts.called |= self.latest.iter().any(|seen| seen.phase == Phase::NeedsPerson);
         self.count_steps();
         let Some(main) = self.main().cloned() else { return };
         let first = self.about().map(|seen| seen.opened_at).min().unwrap_or(main.opened_at);
@@ -50,9 +52,8 @@ impl<'a> Track<'a> {
         self.facts.about = Some((main.kind.clone(), main.subject.clone()));
         self.facts.playbook_answers = main.playbook.as_deref().map(|id| self.map.answers(id, self.sop));
         self.facts.playbook.clone_from(&main.playbook);
-        let (waited, called) = (self.is_any(Phase::AwaitingApproval), self.is_any(Phase::NeedsPerson));
+        let waited = self.about().any(|seen| seen.phase == Phase::AwaitingApproval);
         self.facts.waited |= waited;
-        self.facts.called |= called;
         let last = main.runs.last();
         self.facts.end = last.and_then(|run| run.end.clone());
         self.facts.recovered_s = last.and_then(|run| run.verified_at).map(|at| self.seconds(at));
@@ -67,10 +68,6 @@ impl<'a> Track<'a> {
 
     fn about(&self) -> impl Iterator<Item = &Seen> {
         self.latest.iter().filter(|seen| self.is_about(seen))
-    }
-
-    fn is_any(&self, phase: Phase) -> bool {
-        self.about().any(|seen| seen.phase == phase)
     }
 
     fn count_steps(&mut self) {
@@ -179,7 +176,7 @@ mod tests {
             let facts = &track.facts;
             assert_eq!(facts.detected_s, expected.then_some(0.5), "{kind} {playbook:?}");
             assert_eq!(facts.others, if expected { vec![] } else { vec![format!("a {kind} host")] });
-            assert_eq!((facts.called, track.matched()), (expected, expected), "{kind} {playbook:?}");
+            assert_eq!((facts.called, track.matched()), (true, expected), "{kind} {playbook:?}");
             assert_eq!(facts.playbook_answers, playbook.filter(|_| expected).map(|id| id == "right"));
             assert_eq!(facts.steps_started, 1);
         }

@@ -35,6 +35,22 @@ fn the_shipped_rules_can_be_used() {
 }
 
 #[test]
+fn a_group_leaves_out_what_a_source_says_itself() {
+    let count = group("kernel").len();
+    for (logs, kernel, left_out) in [
+        ("kernel: true, use: [kernel]", "{}", 2),
+        ("kernel: true, use: [kernel, oom-kill]", "{}", 1),
+        ("kernel: true, use: [kernel]", "{oom: {watch: none}}", 1),
+        ("kernel: true, use: [kernel]", "{oom: {watch: none}, mounts: {watch: none}}", 0),
+        ("paths: [/srv/other-host.log], use: [kernel]", "{}", 0),
+    ] {
+        let text = format!("logs: [{{name: l, {logs}}}]\nkernel: {kernel}\n");
+        let config = Config::parse(&text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+        assert_eq!(config.logs[0].effective().len(), count - left_out, "{text}");
+    }
+}
+
+#[test]
 fn what_the_kernel_says() {
     let rules = group("kernel");
     for (line, expected) in [

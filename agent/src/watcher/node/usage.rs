@@ -10,8 +10,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A look may take this part of all time, and is not made more often than this.
-const COST_PARTS: u32 = 1000;
+/// A look may take this part of a processor, and is not made more often than this.
+const COST_PARTS: u32 = 400;
 const LOOK_EVERY_MIN: Duration = Duration::from_secs(4);
 /// Most units that are told of.
 const UNITS_MAX: usize = 512;
@@ -32,8 +32,17 @@ struct Process {
     private_bytes: u64,
     unit: Option<Arc<str>>,
     look: u64,
-    /// When, in milliseconds of the look's clock, and how much processor time it had used, of busy ones only.
-    marks: VecDeque<(u64, u64)>,
+    marks: VecDeque<Mark>,
+}
+
+/// What a process had used at a look.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// In milliseconds of the look's clock.
+    at_ms: u64,
+    ticks: u64,
+    /// For how long it had waited for a processor while it could run; of busy ones only.
+    waited_ms: Option<u64>,
 }
 
 /// A unit as far as it uses something.
@@ -55,6 +64,8 @@ pub struct Busy {
     pub nice: i64,
     /// Share of one processor, on average over the time that was asked for.
     pub share: f64,
+    /// Share of that time in which it could run and waited for a processor that others had.
+    pub waits: f64,
     pub unit: Option<Arc<str>>,
 }
 
@@ -115,7 +126,7 @@ impl Usage {
         if self.looked.is_some_and(|at| at.elapsed() < pause) {
             return Ok(false);
         }
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), processor_time());
         let pids: Vec<u32> = files.list("proc")?.iter().filter_map(|name| name.parse().ok()).collect();
         let first = self.looked.is_none();
         self.looked = Some(began);
@@ -128,7 +139,8 @@ impl Usage {
         let look = self.look;
         self.processes.retain(|_, process| process.look == look);
         self.sum(files);
-        self.took = began.elapsed();
+        // Not the time that passed: on a busy host that is the others' more than the look's.
+        self.took = processor_time().saturating_sub(used);
         Ok(true)
     }
 
@@ -171,7 +183,11 @@ impl Usage {
             let unit = self.units.entry(Arc::clone(unit)).or_default();
             unit.cpu_seconds += seconds(used);
         }
-        mark(&mut process.marks, now_ms, ticks, window);
+        let busy = mark(&mut process.marks, now_ms, ticks, window);
+        if busy && let Some(last) = process.marks.back_mut() {
+            path(&mut self.path, &["proc/", &pid.to_string(), "/schedstat"]);
+            last.waited_ms = files.read(&self.path).ok().and_then(waited);
+        }
     }
 
     /// Sums up units, and asks their control groups.
@@ -210,29 +226,30 @@ impl Usage {
         let over_ms = u64::try_from(over.as_millis()).unwrap_or(u64::MAX);
         let mut found = Vec::new();
         for (pid, process) in &self.processes {
-            let (Some((from_ms, from)), Some((to_ms, to))) = (process.marks.front(), process.marks.back())
-            else {
-                continue;
-            };
+            let (Some(from), Some(to)) = (process.marks.front(), process.marks.back()) else { continue };
             // The first mark is the last one before the time began, as far as there is one.
-            let passed_ms = to_ms.saturating_sub(*from_ms);
+            let passed_ms = to.at_ms.saturating_sub(from.at_ms);
             if passed_ms < over_ms - over_ms / 10 {
                 continue;
             }
-            let share = seconds(to - from) * 1000.0 / passed_ms as f64;
+            let share = seconds(to.ticks - from.ticks) * 1000.0 / passed_ms as f64;
+            let first_waited = process.marks.iter().find_map(|mark| mark.waited_ms);
+            let waited_ms = to.waited_ms.zip(first_waited).map_or(0, |(to, from)| to.saturating_sub(from));
+            let waits = waited_ms as f64 / passed_ms as f64;
             let stat = format!("proc/{pid}/stat");
             let Ok(text) = files.read(&stat) else { continue };
             let Some(told) = Stat::of(text).filter(|told| told.start_ticks == process.start_ticks) else {
                 continue;
             };
-            if share < share_min || matches!(told.state, 'Z' | 'X') {
+            // Who wants a processor and gets half of one because others want it as well is as busy.
+            if share + waits < share_min || matches!(told.state, 'Z' | 'X') {
                 continue;
             }
             let (name, nice) = (told.name.to_owned(), told.nice);
             let owner = files.open(&format!("proc/{pid}")).and_then(|dir| Ok(rustix::fs::fstat(dir)?));
             let Ok(owner) = owner else { continue };
             let (start_ticks, unit) = (process.start_ticks, process.unit.clone());
-            found.push(Busy { pid: *pid, start_ticks, name, uid: owner.st_uid, nice, share, unit });
+            found.push(Busy { pid: *pid, start_ticks, name, uid: owner.st_uid, nice, share, waits, unit });
         }
         found
     }
@@ -286,19 +303,33 @@ fn path<'a>(path: &'a mut String, parts: &[&str]) -> &'a str {
     path
 }
 
-/// Notes how much a process has used, as long as it is busy; the first mark is the last one before the window.
-fn mark(marks: &mut VecDeque<(u64, u64)>, now_ms: u64, ticks: u64, window: Duration) {
-    if let Some((at_ms, before)) = marks.back() {
-        let passed_ms = now_ms.saturating_sub(*at_ms).max(1) as f64;
-        if seconds(ticks.saturating_sub(*before)) * 1000.0 / passed_ms < BUSY_SHARE {
-            marks.clear();
-        }
+/// Notes how much a process has used, as long as it is busy, and says whether it is; the first mark is the last one
+/// before the window.
+fn mark(marks: &mut VecDeque<Mark>, now_ms: u64, ticks: u64, window: Duration) -> bool {
+    let busy = marks.back().is_some_and(|before| {
+        let passed_ms = now_ms.saturating_sub(before.at_ms).max(1) as f64;
+        seconds(ticks.saturating_sub(before.ticks)) * 1000.0 / passed_ms >= BUSY_SHARE
+    });
+    if !busy {
+        marks.clear();
     }
-    marks.push_back((now_ms, ticks));
+    marks.push_back(Mark { at_ms: now_ms, ticks, waited_ms: None });
     let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-    while marks.len() > MARKS_MAX || marks.get(1).is_some_and(|(at_ms, _)| at_ms + window_ms <= now_ms) {
+    while marks.len() > MARKS_MAX || marks.get(1).is_some_and(|mark| mark.at_ms + window_ms <= now_ms) {
         marks.pop_front();
     }
+    busy
+}
+
+/// Returns how long a process has waited for a processor: the second field of `/proc/PID/schedstat`, in nanoseconds.
+fn waited(schedstat: &str) -> Option<u64> {
+    whole(schedstat.split_ascii_whitespace().nth(1)?).map(|ns| ns / 1_000_000)
+}
+
+/// Returns the processor time that this thread has used.
+fn processor_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(now).unwrap_or_default()
 }
 
 /// Returns what no file stands behind, from `/proc/PID/statm`: resident pages less shared ones.

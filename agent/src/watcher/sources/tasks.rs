@@ -1,5 +1,5 @@
 //! Processes at large: children that ended and that their parent does not take leave of, processes that are stuck in
-//! the kernel, processes near their own limit of open files. The kernel tells nothing of these; all are gone through.
+//! the kernel or were stopped by a signal, processes near their own limit of open files. The kernel tells nothing of these; all are gone through.
 
 use super::{Context, Source, Work};
 use crate::config::{Config, Tasks};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 const ZOMBIES: &str = "tasks.zombies";
 const STUCK: &str = "tasks.stuck";
+const STOPPED: &str = "tasks.stopped";
 const DESCRIPTORS: &str = "tasks.descriptors";
 /// A storm of zombies that a parent clears within this time is none.
 const ZOMBIES_FOR: Duration = Duration::from_secs(10);
@@ -29,6 +30,7 @@ const KTHREADD: u32 = 2;
 pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
     let config = config.kernel.tasks.clone();
     let wanted = *config.zombies > 0 || !config.stuck.0.is_zero() || *config.descriptors_percent > 0;
+    let wanted = wanted || !config.stopped.0.is_zero();
     let source = Crowd { config, afresh: context.afresh.clone() };
     wanted.then(|| Box::new(source) as Box<dyn Source>)
 }
@@ -52,6 +54,8 @@ struct Watched {
     proc: Proc,
     /// Since when a process waits in the kernel without having run in between, and how often it had run by then.
     stuck_ms: BTreeMap<(u32, u64), (u64, u64)>,
+    /// Since when a process stands still because of a signal.
+    stopped_ms: BTreeMap<(u32, u64), u64>,
     /// Who was near the limit when open files were counted last.
     near: Vec<(Stat, u64, u64)>,
     looks: u32,
@@ -60,8 +64,8 @@ struct Watched {
 
 impl Watched {
     fn new(config: Tasks, proc: Proc) -> Self {
-        let (stuck_ms, near) = (BTreeMap::new(), Vec::new());
-        Self { config, proc, stuck_ms, near, looks: 0, buffer: Vec::new() }
+        let (stuck_ms, stopped_ms, near) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { config, proc, stuck_ms, stopped_ms, near, looks: 0, buffer: Vec::new() }
     }
 
     /// Returns whom a fault of a process is about: its service, else its program.
@@ -75,6 +79,7 @@ impl Watched {
     fn take(&mut self, stats: &[Stat], now_ms: u64) -> Vec<Fault> {
         let mut faults = self.zombies(stats);
         faults.extend(self.stuck(stats, now_ms));
+        faults.extend(self.stopped(stats, now_ms));
         if *self.config.descriptors_percent > 0 {
             if self.looks.is_multiple_of(COUNT_EVERY) {
                 self.count(stats);
@@ -146,6 +151,37 @@ impl Watched {
         if let Ok(stack) = self.proc.read(&format!("{}/stack", stat.pid)) {
             fault.show("where it waits in the kernel", &stack);
         }
+        Some(fault)
+    }
+
+    /// Processes of services that somebody stopped by a signal. A person may stop his own, and a debugger its.
+    fn stopped(&mut self, stats: &[Stat], now_ms: u64) -> Vec<Fault> {
+        if self.config.stopped.0.is_zero() {
+            return Vec::new();
+        }
+        let before = std::mem::take(&mut self.stopped_ms);
+        let mut faults = Vec::new();
+        for stat in stats.iter().filter(|stat| stat.state == 'T') {
+            let key = (stat.pid, stat.start_ticks);
+            let since_ms = before.get(&key).copied().unwrap_or(now_ms);
+            self.stopped_ms.insert(key, since_ms);
+            if now_ms.saturating_sub(since_ms) >= self.config.stopped.ms() {
+                faults.extend(self.stopped_fault(stat));
+            }
+        }
+        faults
+    }
+
+    fn stopped_fault(&self, stat: &Stat) -> Option<Fault> {
+        let unit = self.proc.unit(stat.pid).filter(|unit| unit.as_str().ends_with(".service"))?;
+        let name = self.proc.name(stat.pid);
+        let for_s = self.config.stopped.0.as_secs();
+        let text = format!(
+            "{name} (process {}) was stopped by a signal and has stood still for {for_s} s",
+            stat.pid
+        );
+        let mut fault = Fault::new(STOPPED, "process.stopped", Subject::Unit(unit), Severity::Critical, text);
+        self.proc.add(&mut fault, stat.pid);
         Some(fault)
     }
 
@@ -289,6 +325,26 @@ mod tests {
         process(root, 300, 'D', 1, "b.service", 0, 1024);
         let all = stats(&watched);
         assert_eq!(watched.take(&all, 999_000).len(), 2, "it begins anew");
+    }
+
+    #[test]
+    fn what_a_signal_stopped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        process(root, 10, 'T', 1, "a.service", 0, 1024);
+        process(root, 11, 'T', 1, "session-3.scope", 0, 1024);
+        process(root, 12, 't', 1, "traced.service", 0, 1024);
+        let mut watched = Watched::new(Tasks::default(), Proc::at(root));
+        let mut course = Vec::new();
+        for (state, at_s) in [('T', 0), ('T', 29), ('T', 30), ('S', 31), ('T', 32), ('T', 61), ('T', 62)] {
+            process(root, 10, state, 1, "a.service", 0, 1024);
+            let mut buffer = Vec::new();
+            let stats: Vec<Stat> =
+                watched.proc.pids().iter().filter_map(|pid| watched.proc.stat(*pid, &mut buffer)).collect();
+            course.push(told(&watched.stopped(&stats, at_s * 1000)).join(","));
+        }
+        let is = "process.stopped unit:a.service ";
+        assert_eq!(course, ["", "", is, "", "", "", is]);
     }
 
     #[test]

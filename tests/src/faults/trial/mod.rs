@@ -80,8 +80,7 @@ impl<'a> Trial<'a> {
             matched_at: None,
         };
         for number in 1..=count {
-            let host = Host::up(setup.lab, &format!("victim-{number}"), setup.victim)?;
-            require_healthy(&host)?;
+            let host = victim(setup, number)?;
             trial.product.install(&host)?;
             trial.hosts.push(host);
         }
@@ -90,15 +89,7 @@ impl<'a> Trial<'a> {
     }
 
     fn wait_quiet(&mut self) -> Result<(), ProductError> {
-        let started = Instant::now();
-        for host in &self.hosts {
-            while !self.product.connected(host)? {
-                if started.elapsed() > CONNECT_LIMIT {
-                    return Err(ProductError::failed("see the agent connected", self.product.logs(host)));
-                }
-                thread::sleep(POLL);
-            }
-        }
+        self.hosts.iter().try_for_each(|host| await_connected(self.product.as_ref(), host))?;
         let (started, mut since, mut known) = (Instant::now(), Instant::now(), usize::MAX);
         while since.elapsed() < QUIET && started.elapsed() < QUIET_LIMIT {
             let mut count = 0;
@@ -112,6 +103,9 @@ impl<'a> Trial<'a> {
         }
         for host in &self.hosts {
             let before = self.product.incidents(host)?;
+            for seen in &before {
+                eprintln!("{}: before the fault: {} {}", self.entry.id, seen.kind, seen.subject);
+            }
             self.tracks.push(Track::new(self.setup.map, self.setup.kinds, &self.entry.sop, &before));
         }
         Ok(())
@@ -284,6 +278,34 @@ impl<'a> Trial<'a> {
     }
 }
 
+/// Brings a victim up that is well, and does what its operator does before he lets an agent watch it.
+fn victim(setup: &Setup<'_>, number: u32) -> Result<Host, ProductError> {
+    let host = Host::up(setup.lab, &format!("victim-{number}"), setup.victim)?;
+    require_healthy(&host)?;
+    host.sh_for(setup.ready, SCRIPT_LIMIT)?.expect("make the victim ready")?;
+    Ok(host)
+}
+
+/// Brings one victim up under a fresh installation and returns both once the agent is connected.
+pub(super) fn one_victim(setup: &Setup<'_>) -> Result<(Box<dyn Product>, Host), ProductError> {
+    let mut product = (setup.start)(Terms { proposal_valid_s: PROPOSAL_VALID_S })?;
+    let host = victim(setup, 1)?;
+    product.install(&host)?;
+    await_connected(product.as_ref(), &host)?;
+    Ok((product, host))
+}
+
+fn await_connected(product: &dyn Product, host: &Host) -> Result<(), ProductError> {
+    let started = Instant::now();
+    while !product.connected(host)? {
+        if started.elapsed() > CONNECT_LIMIT {
+            return Err(ProductError::failed("see the agent connected", product.logs(host)));
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
 /// A victim that is not well before the fault proves nothing.
 fn require_healthy(host: &Host) -> Result<(), ProductError> {
     let state = host.run_for(&["systemctl", "is-system-running"], b"", SCRIPT_LIMIT)?;
@@ -294,7 +316,7 @@ fn require_healthy(host: &Host) -> Result<(), ProductError> {
     Err(ProductError::failed("find the victim well before the fault", failed.trim()))
 }
 
-fn now() -> Millis {
+pub(super) fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }

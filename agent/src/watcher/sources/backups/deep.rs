@@ -9,6 +9,8 @@ use crate::watcher::report::{Fault, Report, Tolerance};
 use crate::watcher::sources::standing::Standing;
 use serde::{Deserialize, Serialize};
 use sopwith_domain::ids::RuleId;
+use sopwith_domain::signal::Subject;
+use sopwith_domain::value::AbsPath;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest time between two looks whether something is due.
 const EVERY_MAX: Duration = Duration::from_secs(60);
+/// That there is no backup is told by the ordinary look, and is no trouble of this one.
+const NOTHING: &str = "there is nothing to restore";
 /// What could not be tried is tried again after so long, in seconds.
 const AGAIN_S: i64 = 3600;
 
@@ -104,7 +108,8 @@ impl Deep {
         if self.shared.sink.commit(reports, vec![(cursor(&self.backup), Some(text))]).await.is_err() {
             return false;
         }
-        let troubles: Vec<_> = lasts.iter().filter_map(|last| last.unasked.clone()).collect();
+        let troubles = lasts.iter().filter_map(|last| last.unasked.clone());
+        let troubles: Vec<_> = troubles.filter(|trouble| trouble != NOTHING).collect();
         let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
         self.shared.say(format!("{} verified and restored", self.backup.name.as_str()), trouble).await;
         true
@@ -153,7 +158,7 @@ impl Deep {
             }
         };
         // That there is none is told elsewhere.
-        let Some(newest) = found.newest() else { return Err(Err("there is nothing to restore".into())) };
+        let Some(newest) = found.newest() else { return Err(Err(NOTHING.into())) };
         match drill::run(&self.backup, drill, &newest.id, &self.shared.folder).await {
             drill::Outcome::Restored { bytes, files, took_ms } => {
                 let name = self.backup.name.as_str();
@@ -229,6 +234,12 @@ fn unrestorable(backup: &Backup, reason: &str, words: &str, id: &str) -> Fault {
     let mut fault = judge::fault(backup, "unrestorable", judge::subject(backup), *backup.severity, text);
     fault.word("reason", reason);
     judge::name_copy(&mut fault, "newest", backup.files.as_ref(), id);
+    // Of an archive that is known to be damaged nothing else is to be expected.
+    let archive =
+        backup.files.as_ref().map(|files| AbsPath::new(format!("{}/{id}", files.directory.as_str())));
+    if let Some(Ok(archive)) = archive {
+        fault.depends_on(Subject::Path(archive));
+    }
     fault.show("what happened", words);
     fault
 }

@@ -181,7 +181,8 @@ fn count(backup: &Backup, found: &Found, job: &JobState) -> Option<Fault> {
     let (min, max) =
         (backup.keep.min.as_ref().map(|m| u64::from(**m)), backup.keep.max.as_ref().map(|m| u64::from(**m)));
     let (reason, limit) = match (min, max) {
-        (Some(min), _) if count < min => ("too-few", min),
+        // That there is none at all is said by itself.
+        (Some(min), _) if (1..min).contains(&count) => ("too-few", min),
         (_, Some(max)) if count > max => ("too-many", max),
         _ => return None,
     };

@@ -10,6 +10,8 @@ const LOOKS_MAX: usize = 240;
 const LOOKS_MIN: usize = 4;
 const SPAN_MS_MIN: u64 = 10_000;
 const GROWTH_MIN: f64 = 0.01;
+/// What has gone on for some time is taken to go on for so many times as long, and no longer: a burst is no trend.
+const HORIZON: u64 = 6;
 
 /// Looks at one file system.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +45,8 @@ impl Trend {
             return None;
         }
         let slope = self.slope();
-        (slope > 0.0).then(|| (free_bytes as f64 / slope / 1000.0) as u64)
+        let full_in_s = (slope > 0.0).then(|| (free_bytes as f64 / slope / 1000.0) as u64);
+        full_in_s.filter(|s| *s <= (last_ms - first_ms) / 1000 * HORIZON)
     }
 
     /// Returns the growth in bytes a millisecond, by least squares.
@@ -89,6 +92,7 @@ mod tests {
             ),
             ("uneven", &[(0, 500), (10, 515), (20, 515), (30, 530)], 90, Some(100)),
             ("full already", &[(0, 500), (10, 510), (20, 520), (30, 530)], 0, Some(0)),
+            ("a burst", &[(0, 500), (10, 510), (20, 520), (30, 530)], 200, None),
             ("long ago", &[(0, 100), (1000, 500), (1010, 500), (1020, 500), (1030, 500)], 100, None),
         ] {
             assert_eq!(after(looks, free_mb), full_in_s, "{what}");

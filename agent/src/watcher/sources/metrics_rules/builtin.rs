@@ -125,8 +125,9 @@ pub(super) fn runaways(
         let user = name_of(process.uid).unwrap_or_else(|| process.uid.to_string());
         let percent = (process.share * 100.0).round() as i64;
         let over_s = config.over.0.as_secs();
+        let waits = (process.waits * 100.0).round() as i64;
         let text = format!(
-            "process {} ({}) of {user} took {percent} % of a processor over {over_s} s",
+            "process {} ({}) of {user} took {percent} % of a processor over {over_s} s, and waited for one for {waits} %",
             process.pid, process.name
         );
         let named = Word::new(format!("{}@{}", process.name, process.pid));
@@ -139,6 +140,7 @@ pub(super) fn runaways(
         fault.word("user", &user);
         fault.integer("uid", process.uid);
         fault.integer("cpu_percent", percent);
+        fault.integer("waits_percent", waits);
         fault.integer("over_s", over_s);
         fault.integer("nice", process.nice);
         let unit = process.unit.as_deref().and_then(|group| group.rsplit('/').next());
@@ -220,6 +222,7 @@ mod tests {
             uid,
             nice,
             share: 0.987,
+            waits: 0.0,
             unit: unit.map(Into::into),
         };
         let name_of = |uid| (uid == 1000).then(|| "alice".to_owned());
@@ -239,7 +242,7 @@ mod tests {
         let faults =
             runaways(&[one(1000, 0, Some("/user.slice/session-3.scope"))], &Runaways::default(), name_of);
         let told: Vec<_> = faults[0].fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let expected = "cpu_percent=99 nice=0 over_s=60 process=7@9 uid=1000 unit=session-3.scope user=alice";
+        let expected = "cpu_percent=99 nice=0 over_s=60 process=7@9 uid=1000 unit=session-3.scope user=alice waits_percent=0";
         assert_eq!(told.join(" "), expected);
         assert_eq!(faults[0].subject.to_string(), "process:pid@7");
     }

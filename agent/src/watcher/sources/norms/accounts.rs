@@ -202,7 +202,8 @@ fn policy_days<'a>(host: &'a Host<'_>) -> Option<&'a crate::config::Wanted> {
     host.norms.login_defs.iter().find(|(key, _)| key.as_str() == "PASS_MAX_DAYS").map(|(_, wanted)| &**wanted)
 }
 
-/// Returns the accounts that something is started for, and what: crontabs of their own and the host's.
+/// Returns the accounts that something is started for, and what: crontabs of their own and the host's, the services
+/// that the administrator wrote, and what he says himself.
 fn workers(host: &Host<'_>, looked: &mut Looked) -> BTreeMap<String, String> {
     let mut workers = BTreeMap::new();
     let own = "/var/spool/cron/crontabs";
@@ -214,6 +215,17 @@ fn workers(host: &Host<'_>, looked: &mut Looked) -> BTreeMap<String, String> {
         let text = host.text(&path, looked).unwrap_or_default();
         for user in text.lines().filter_map(crontab_user) {
             workers.entry(user.to_owned()).or_insert_with(|| path.clone());
+        }
+    }
+    let folder = "/etc/systemd/system";
+    let services = host.names(folder, looked).into_iter().filter(|name| name.ends_with(".service"));
+    for path in services.map(|name| format!("{folder}/{name}")) {
+        // A link leads to a unit of a package, or to nothing.
+        if std::fs::symlink_metadata(host.at(&path)).is_ok_and(|metadata| metadata.is_file()) {
+            let text = host.text(&path, looked).unwrap_or_default();
+            for user in text.lines().filter_map(|line| line.trim().strip_prefix("User=")) {
+                workers.entry(user.trim().to_owned()).or_insert_with(|| path.clone());
+            }
         }
     }
     for declared in host.declared {
@@ -351,6 +363,22 @@ mod tests {
                     "{told}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn who_a_service_runs_as_works() {
+        let shadow = format!("a:!:{}:0:99999:7::{}:", TODAY - 9, TODAY - 1);
+        for (unit, says) in [
+            ("[Service]\nUser=a\nExecStart=/srv/a/run\n", "account-expired account:a"),
+            ("[Service]\n#User=a\nExecStart=/srv/a/run\n", ""),
+        ] {
+            let fixture = Fixture::new("");
+            fixture
+                .file("/etc/passwd", format!("{ROOT}a:x:900:900::/srv/a:/usr/sbin/nologin\n"))
+                .file("/etc/shadow", &shadow)
+                .file("/etc/systemd/system/a.service", unit);
+            assert_eq!(fixture.told(look), says, "{unit}");
         }
     }
 

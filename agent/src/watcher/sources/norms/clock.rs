@@ -56,6 +56,8 @@ pub fn look(host: &Host<'_>, looked: &mut Looked) {
     let known = if runs("chronyd") { chrony(host, looked) } else { timesync(host, looked) };
     match known {
         None => {}
+        // A container's clock is kept right, and is right, where its host's is.
+        Some(_) if host.is_container() => {}
         Some(Known::Alone { unit }) => {
             let text = "no time server is heard: the clock runs by itself";
             looked.breach(Breach::new(norm::CLOCK_UNSYNCHRONISED, Subject::Host, text).unit("unit", unit));

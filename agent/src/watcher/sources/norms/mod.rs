@@ -28,13 +28,15 @@ use crate::config::{Config, Norms, Watch, wildcard};
 use crate::watcher::clock as time;
 use crate::watcher::report::{Report, SourceState};
 use crate::watcher::sink::{Afresh, Sink};
+use crate::watcher::wake::Wake;
 use ask::Answers;
 pub use command::{NormsArguments, command};
 pub use gauges::NormGauges;
 use host::{Host, Looked};
 use norm::Breach;
+use sopwith_domain::signal::Subject;
 use sopwith_domain::value::UnitName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,22 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest time of a look before the source says that something does not answer.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Folders in which most of what norms speak of lies: a change there brings the next look at once.
+const FOLDERS: &[&str] = &[
+    "/etc",
+    "/etc/cron.d",
+    "/etc/logrotate.d",
+    "/etc/security",
+    "/etc/ssh",
+    "/etc/ssh/sshd_config.d",
+    "/etc/sudoers.d",
+    "/etc/sysctl.d",
+    "/root/.ssh",
+    "/var/lib/dpkg",
+];
+/// How long who changes a file has to finish; with many changes also the shortest time between two looks.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// Looks at one part.
 type Look = fn(&Host<'_>, &mut Looked);
@@ -72,8 +90,18 @@ pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
         return None;
     }
     let looking = Looking::new(config);
+    let mut elsewhere: BTreeSet<(&'static str, Subject)> = BTreeSet::new();
+    for one in &config.baseline {
+        let path = Subject::Path((*one.path).clone());
+        elsewhere.insert((norm::FILE_DRIFT.id, path.clone()));
+        if one.mode.is_some() {
+            elsewhere.extend([norm::SUDOERS_WRITABLE.id, norm::KEYS_OPEN.id].map(|id| (id, path.clone())));
+        }
+    }
     Some(Box::new(Watching {
         looking,
+        elsewhere,
+        logrotate: *config.logrotate.watch,
         gauges: context.metrics.norms.clone(),
         afresh: context.afresh.clone(),
     }))
@@ -130,6 +158,10 @@ fn wanted(norms: &Norms, breach: &Breach) -> bool {
 
 struct Watching {
     looking: Looking,
+    /// What another source tells of these subjects, and is not told twice.
+    elsewhere: BTreeSet<(&'static str, Subject)>,
+    /// Whether logrotate's own source is on.
+    logrotate: bool,
     gauges: NormGauges,
     afresh: Afresh,
 }
@@ -145,12 +177,15 @@ impl Watching {
         let mut asked = self.afresh.asked();
         let mut answers = Answers::default();
         let mut standing: BTreeMap<&'static str, Standing> = BTreeMap::new();
+        let mut wake = Wake::new();
         let (mut settled, mut said, mut pending) = (false, None, None);
         loop {
             let again = match self.look(&mut answers, &mut pending).await? {
                 None => false,
-                Some(all) => {
+                Some(mut all) => {
                     self.measure(&all);
+                    all.values_mut()
+                        .for_each(|looked| looked.breaches.retain(|b| !self.is_told_elsewhere(b)));
                     let state = tell(&mut standing, all, sink).await?;
                     if !settled {
                         sink.report(Report::Settled).await?;
@@ -169,8 +204,11 @@ impl Watching {
                 sink.state(state.clone()).await?;
                 said = Some(state);
             }
+            wake.forget_missing();
+            FOLDERS.iter().for_each(|folder| wake.watch(Path::new(folder), false));
             tokio::select! {
                 () = tokio::time::sleep(self.looking.norms.every.0) => {}
+                () = wake.changed() => tokio::time::sleep(SETTLE).await,
                 Ok(()) = asked.changed() => sink.report(Report::LookedAfresh).await?,
             }
         }
@@ -200,6 +238,12 @@ impl Watching {
                 Ok(None)
             }
         }
+    }
+
+    /// Says whether another source says the same of the same thing.
+    fn is_told_elsewhere(&self, breach: &Breach) -> bool {
+        let rotation = [norm::ROTATION_INVALID.id, norm::ROTATION_STOPPED.id].contains(&breach.norm.id);
+        rotation && self.logrotate || self.elsewhere.contains(&(breach.norm.id, breach.subject.clone()))
     }
 
     fn measure(&self, all: &All) {

@@ -22,6 +22,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+use x509_parser::prelude::X509Version;
 
 /// Where the system keeps whose certificates count.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -113,7 +114,9 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        let verified =
+            verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms);
+        verified.or_else(|e| unless_of_version_1(cert, e))
     }
     fn verify_tls13_signature(
         &self,
@@ -121,10 +124,22 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        let verified =
+            verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms);
+        verified.or_else(|e| unless_of_version_1(cert, e))
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Private authorities still issue certificates of version 1, of which the library does not even take the key. Who
+/// looks at what is shown can do without the proof that the server has the key; who asks for trust is told by
+/// [`judge`] that such a certificate has none.
+fn unless_of_version_1(cert: &CertificateDer<'_>, error: Error) -> Result<HandshakeSignatureValid, Error> {
+    match x509_parser::parse_x509_certificate(cert) {
+        Ok((_, parsed)) if parsed.version == X509Version::V1 => Ok(HandshakeSignatureValid::assertion()),
+        _ => Err(error),
     }
 }
 
@@ -281,4 +296,33 @@ fn untrusted(
         ) => return None,
         other => ("untrusted", other.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of version 1, as `openssl x509 -req` makes them of a request without extensions.
+    const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBJTCBzQIUfxbJ6N8pKLhgWwyV0/5Ch+RrzZ8wCgYIKoZIzj0EAwIwFjEUMBIG
+A1UEAwwLb2xkLmV4YW1wbGUwHhcNMjYxMTI0MTMxNTMzWhcNMjYxMTI3MTMxNTMz
+WjAWMRQwEgYDVQQDDAtvbGQuZXhhbXBsZTBZMBMGByqGSM49AgEGCCqGSM49AwEH
+A0IABLf8EGedbKIjCttX4tXa3chNU7fm4lV+bk7PW5W4PyDY++g+D/t69y44Vky7
+r05Xw/DNZjvvQeDJ9/BNtaOPrLIwCgYIKoZIzj0EAwIDRwAwRAIgE3yc/8yE5Hog
+hPES6BLhh1+Inq+grGtv4qxHYyvQYxECIHutCcKIe6Wi6re1FwZyVGBOivtL5efS
+YIbCCLcFN/Yn
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn only_what_the_library_cannot_read_goes_without_proof() {
+        let old = CertificateDer::from_pem_slice(VERSION_1.as_bytes()).expect("PEM");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let new = rcgen::CertificateParams::new(["new.example".to_owned()]).expect("a name");
+        let new = new.self_signed(&key).expect("signed").der().clone();
+        for (certificate, taken) in [(old, true), (new, false), (CertificateDer::from(vec![0]), false)] {
+            assert_eq!(unless_of_version_1(&certificate, Error::DecryptError).is_ok(), taken);
+        }
+    }
 }

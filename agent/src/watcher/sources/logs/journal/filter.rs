@@ -53,16 +53,18 @@ impl Wanted {
     }
 }
 
-/// Returns the terms for all logs together.
-pub(super) fn terms(wanted: &[(usize, Wanted)]) -> Vec<String> {
+/// Returns the terms for all logs together, of what this machine wrote itself.
+pub(super) fn terms(wanted: &[(usize, Wanted)], machine: Option<&str>) -> Vec<String> {
     let each: Option<Vec<_>> = wanted.iter().map(|(_, wanted)| wanted.groups()).collect();
-    let groups = each.map(|each| each.concat()).unwrap_or_default();
+    let groups = each.map_or_else(|| vec![Vec::new()], |each| each.concat());
+    let own = machine.filter(|id| !id.is_empty()).map(|id| format!("_MACHINE_ID={id}"));
     let mut terms = Vec::new();
     for group in groups {
         if !terms.is_empty() {
             terms.push("+".to_owned());
         }
         terms.extend(group);
+        terms.extend(own.clone());
     }
     terms
 }
@@ -107,7 +109,12 @@ mod tests {
             ),
         ] {
             let wanted = wanted(text);
-            assert_eq!(terms(&wanted).join(" "), terms_expected, "{text}");
+            assert_eq!(terms(&wanted, None).join(" "), terms_expected, "{text}");
+            let own = match terms_expected {
+                "" => "_MACHINE_ID=ab".to_owned(),
+                some => format!("{} _MACHINE_ID=ab", some.replace(" +", " _MACHINE_ID=ab +")),
+            };
+            assert_eq!(terms(&wanted, Some("ab")).join(" "), own, "{text}");
             let told = [&ssh, &kernel, &about, &forged].map(|entry| wanted[0].1.takes(entry));
             assert_eq!(told, takes, "{text}");
         }

@@ -24,6 +24,8 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 const JOURNALCTL: &str = "/usr/bin/journalctl";
 const FIELDS: &str =
     "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_PID,_SYSTEMD_UNIT,UNIT,_TRANSPORT,PRIORITY";
+/// A file with the id under which this host writes into its journal.
+const MACHINE: &str = "/etc/machine-id";
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How long an end of journalctl is waited for, first and at most.
@@ -164,8 +166,12 @@ async fn read_journal(
     to: &mpsc::Sender<Batch>,
 ) -> String {
     let after = place.as_ref().map(|place| format!("--after-cursor={place}"));
-    let terms = filter::terms(wanted);
-    let mut arguments = vec!["--follow", "--no-tail"];
+    let machine = std::fs::read_to_string(MACHINE).ok();
+    let terms = filter::terms(wanted, machine.as_deref().map(str::trim));
+    // To follow alone means this boot's entries only: those of the hours before a restart would be passed over, and
+    // all of them where a sandbox shows another boot's id. Merged means every boot, and every host that is received
+    // here, which the terms leave out again.
+    let mut arguments = vec!["--follow", "--no-tail", "--merge"];
     arguments.extend(after.as_deref());
     arguments.extend(terms.iter().map(String::as_str));
     let mut child = match journalctl(&arguments) {
