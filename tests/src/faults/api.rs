@@ -14,6 +14,7 @@ pub fn seen(view: &IncidentView) -> Result<Seen, String> {
         opened_at: millis(&summary.opened_at)?,
         kind: summary.kind.clone(),
         subject: summary.subject.clone(),
+        title: summary.title.clone(),
         phase: phase(&summary.phase)?,
         status: summary.status.clone(),
         playbook: summary.playbook.clone(),

@@ -36,6 +36,8 @@ pub struct Seen {
     /// What befell what, as in `unit.failed` and `unit:a.service`.
     pub kind: String,
     pub subject: String,
+    /// In words for people.
+    pub title: String,
     pub phase: Phase,
     /// What is being done, or why nothing is, in the product's words.
     pub status: String,

@@ -48,7 +48,7 @@ impl Account {
         let alarm = |seen: &Seen| {
             #[expect(clippy::cast_precision_loss, reason = "hours, in milliseconds")]
             let after_s = (seen.opened_at - began_at) as f64 / 1000.0;
-            Alarm { after_s, what: format!("{} {} {}", seen.id, seen.kind, seen.subject) }
+            Alarm { after_s, what: format!("{} {} {}: {}", seen.id, seen.kind, seen.subject, seen.title) }
         };
         self.alarms = all.iter().map(alarm).collect();
     }
@@ -133,6 +133,7 @@ mod tests {
             opened_at: 65_000,
             kind: "unit.failed".into(),
             subject: "unit:a.service".into(),
+            title: "it failed".into(),
             runs: vec![RunSeen { started: vec![1; steps], ..RunSeen::default() }],
             ..Seen::default()
         };
@@ -147,7 +148,11 @@ mod tests {
             assert_eq!(account.is_quiet(), quiet);
             let text = table(&account);
             assert_eq!(text.lines().last(), Some(last));
-            assert_eq!(text.contains("after 60 s: INC-1 unit.failed unit:a.service"), !quiet, "{text}");
+            assert_eq!(
+                text.contains("after 60 s: INC-1 unit.failed unit:a.service: it failed"),
+                !quiet,
+                "{text}"
+            );
         }
         assert!(!Account::default().is_quiet());
     }

@@ -104,7 +104,10 @@ impl<'a> Trial<'a> {
         for host in &self.hosts {
             let before = self.product.incidents(host)?;
             for seen in &before {
-                eprintln!("{}: before the fault: {} {}", self.entry.id, seen.kind, seen.subject);
+                eprintln!(
+                    "{}: before the fault: {} {}: {}",
+                    self.entry.id, seen.kind, seen.subject, seen.title
+                );
             }
             self.tracks.push(Track::new(self.setup.map, self.setup.kinds, &self.entry.sop, &before));
         }

@@ -103,13 +103,13 @@ fn a_busy_process_is_one_that_goes_on() {
         (2410, false),
         (2610, false),
         (3110, true), // 1500 in 20 s
-        (3360, false),
-        (3610, false),
-        (3860, true), // 1250 in 20 s, and 1.5 s more for which it waited
+        (3260, true), // 1250 in 20 s
+        (3410, false),
+        (3560, true), // 950 in 20 s, and 5 s for which it waited
     ];
     for (step, (ticks, is)) in course.into_iter().enumerate() {
         world.process(10, "loop", 5, ticks, 1, "/");
-        let waited_ns = if step > 10 { 1_500_000_000 } else { 7_000_000 };
+        let waited_ns = if step > 11 { 5_000_000_000_u64 } else { 7_000_000 };
         world.write("proc/10/schedstat", &format!("1 {waited_ns} 3\n"));
         (usage.looked, usage.took) = (Some(Instant::now() - LOOK_EVERY_MIN), Duration::ZERO);
         usage.look(&mut files, step as u64 * 5000, WINDOW).expect("looked");
