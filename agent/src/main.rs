@@ -42,6 +42,8 @@ enum Role {
     },
     /// Run one configured check once, and speak the contract of Nagios' plugins.
     Check(watcher::CheckArguments),
+    /// Answer one question about a configured backup, by exit code: 0 yes, 1 no, 3 it cannot be told.
+    Backup(watcher::BackupArguments),
     /// Say what the rules of a log find in files.
     TryLog(watcher::Trial),
     /// Let no further step start on this host.
@@ -55,6 +57,9 @@ enum Role {
     Status,
     /// Look at this host by every operating norm and show what is broken; fails where there is anything.
     Norms(watcher::NormsArguments),
+    /// Do something to the service of a check, or ask it (used by the runner).
+    #[command(hide = true)]
+    Hand(watcher::HandArguments),
 }
 
 /// Supervises one program of a step: used by the runner only, which waits for it to start. So it does without the
@@ -85,6 +90,8 @@ fn main() -> ExitCode {
         Role::Discover(look) => discover::discover(&look),
         Role::PrintPack { name } => config::print_pack(&name),
         Role::Check(check) => watcher::check(config, &check),
+        Role::Backup(question) => watcher::backup(config, &question),
+        Role::Hand(deed) => watcher::hand(config, &deed),
         Role::TryLog(trial) => watcher::try_log(config, &trial),
         Role::Stop { reason } => watcher::stop(config, &reason),
         Role::Resume => watcher::resume(config),

@@ -9,12 +9,15 @@ use sopwith_domain::signal::Severity;
 use sopwith_domain::value::{AbsPath, Glob, UnitName, Word};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Most backups of one host.
 const BACKUPS_MAX: usize = 64;
 /// Shortest time between two looks at a backup, two samples of its job, or two drills.
 const EVERY_MIN: Duration = Duration::from_secs(1);
+/// Name of the folder into which archives are moved where none is named.
+const ASIDE: &str = ".sopwith-aside";
 /// Stands for the archive and for the scratch folder, each as a whole argument.
 pub const ARCHIVE: &str = "{archive}";
 pub const SCRATCH: &str = "{scratch}";
@@ -79,6 +82,17 @@ pub struct FileSet {
     /// How long an archive must have been unchanged before its content counts.
     #[serde(default = "defaults::settle")]
     pub settle: At<Period>,
+    /// Folder on the same file system into which steps move archives that are damaged or too many, for as long as
+    /// quarantine keeps things; by default `.sopwith-aside` in `directory`.
+    #[serde(default)]
+    pub aside: Option<At<AbsPath>>,
+}
+
+impl FileSet {
+    /// Returns the folder into which archives are moved out of the way.
+    pub fn aside(&self) -> PathBuf {
+        self.aside.as_ref().map_or_else(|| self.directory.path().join(ASIDE), |path| path.path().to_owned())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -168,6 +182,8 @@ pub struct Verify {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Job {
+    /// What makes the backup, where that is no unit: a program with its arguments, run to its end.
+    pub command: Vec<At<String>>,
     /// The file that it locks while it runs, or in which it writes its process number.
     pub lock: Option<At<AbsPath>>,
     /// Files that change while it gets on; without any its processes' input, output and work count.
@@ -265,7 +281,7 @@ impl Default for Verify {
 
 impl Default for Job {
     fn default() -> Self {
-        Self { lock: None, progress: Vec::new(), stalled_after: At::of(Period::secs(90)), max_run: None }
+        Self { command: Vec::new(), lock: None, progress: Vec::new(), stalled_after: At::of(Period::secs(90)), max_run: None }
     }
 }
 
@@ -378,16 +394,18 @@ fn one(backup: &Backup, found: &mut Vec<Finding>) {
             found.push(repository.finding("is not the name of a repository"));
         }
     }
+    if let (Some(program), Some(_)) = (backup.job.command.first(), &backup.unit) {
+        found.push(program.finding("a backup is made by its unit or by a command, not by both"));
+    }
+    programs([&backup.job.command], found);
     if let Some(drill) = &backup.drill {
         drill_findings(backup, drill, found);
     }
 }
 
-fn drill_findings(backup: &Backup, drill: &Drill, found: &mut Vec<Finding>) {
-    if drill.every.0 < EVERY_MIN {
-        found.push(drill.every.finding("must be at least 1s"));
-    }
-    for argv in [&drill.unpack, &drill.check] {
+/// Finds what is wrong with programs and their arguments.
+fn programs<'a>(vectors: impl IntoIterator<Item = &'a Vec<At<String>>>, found: &mut Vec<Finding>) {
+    for argv in vectors {
         if let Some(program) = argv.first()
             && AbsPath::new(program.as_str()).is_err()
         {
@@ -397,6 +415,13 @@ fn drill_findings(backup: &Backup, drill: &Drill, found: &mut Vec<Finding>) {
             found.push(argument.finding("an argument cannot contain NUL"));
         }
     }
+}
+
+fn drill_findings(backup: &Backup, drill: &Drill, found: &mut Vec<Finding>) {
+    if drill.every.0 < EVERY_MIN {
+        found.push(drill.every.finding("must be at least 1s"));
+    }
+    programs([&drill.unpack, &drill.check], found);
     for path in &drill.expect {
         if AbsPath::new(format!("/{}", path.as_str())).is_err() {
             found.push(path.finding("is not a path below the scratch folder, as in etc/passwd"));

@@ -4,8 +4,8 @@
 use super::at::At;
 use super::types::Config;
 use sopwith_domain::signal::Subject;
-use sopwith_domain::value::Word;
-use std::collections::BTreeMap;
+use sopwith_domain::value::{UnitName, Word};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Subjects, and the subjects that each depends on.
 pub type DependsOn = BTreeMap<Subject, Vec<At<Subject>>>;
@@ -53,6 +53,14 @@ impl Config {
         }
         let subject = |key: &&Word| Word::new(format!("{prefix}.{}", key.as_str())).ok().map(Subject::Check);
         keys.iter().filter_map(subject).collect()
+    }
+}
+
+impl Config {
+    /// Returns the units that may be started anew without asking.
+    pub fn restartable(&self) -> BTreeSet<UnitName> {
+        let services = self.units.services.iter();
+        services.filter(|(_, service)| *service.may_restart).map(|(unit, _)| unit.clone()).collect()
     }
 }
 

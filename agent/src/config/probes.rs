@@ -1,6 +1,7 @@
 //! The settings of the agent's own probes. Passwords stand in files of their own, never here.
 
 use super::at::{At, Leaf, Pattern, Period};
+use super::backups::Mode;
 use serde::Deserialize;
 use sopwith_domain::playbook::Finding;
 use sopwith_domain::value::{AbsPath, Url, Word};
@@ -308,6 +309,19 @@ pub struct RedisProbe {
     /// Memory in use, of `maxmemory`.
     #[serde(default = "percent")]
     pub memory_percent: Levels<u32>,
+    /// The folder into which it saves, and whose it must be for that.
+    #[serde(default)]
+    pub data: Option<DataFolder>,
+}
+
+/// A folder with what it must be.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataFolder {
+    pub path: At<AbsPath>,
+    pub owner: At<Word>,
+    pub group: At<Word>,
+    pub mode: At<Mode>,
 }
 
 impl RedisProbe {

@@ -105,6 +105,8 @@ pub struct Service {
     pub config: Vec<ConfigFile>,
     /// File in which the service writes its process number.
     pub pidfile: Option<At<AbsPath>>,
+    /// Whether it may be started anew without asking, when something that it does says that it needs it.
+    pub may_restart: At<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,6 +307,7 @@ impl Default for Service {
             heartbeat: None,
             config: Vec::new(),
             pidfile: None,
+            may_restart: At::of(false),
         }
     }
 }

@@ -35,7 +35,7 @@ mod wake;
 mod watch;
 
 pub use join::{JoinArguments, join};
-pub use sources::{CheckArguments, check};
+pub use sources::{BackupArguments, CheckArguments, HandArguments, backup, check, hand};
 pub use sources::{NormsArguments, norms_command};
 pub(crate) use sources::{Owners, listeners};
 pub use sources::{Trial, try_log};

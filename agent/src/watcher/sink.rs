@@ -5,8 +5,8 @@ use super::mounts::Mounts;
 use super::report::{Fault, Report, SourceState};
 use super::spool::Spool;
 use sopwith_domain::signal::Subject;
-use sopwith_domain::value::AbsPath;
-use std::collections::BTreeMap;
+use sopwith_domain::value::{AbsPath, UnitName, Value};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -62,6 +62,18 @@ fn add_mounts(fault: &mut Fault, mounts: &Mounts) {
     paths.iter().filter_map(|path| mounts.of(path)).for_each(|mount| fault.depends_on(Subject::Mount(mount)));
 }
 
+/// Says of a fault whose subject or field `unit` is one of these units that it may be started anew.
+fn add_may_restart(fault: &mut Fault, units: &BTreeSet<UnitName>) {
+    let named = fault.fields.iter().find(|(name, _)| name.as_str() == "unit").map(|(_, value)| value);
+    let unit = match (&fault.subject, named) {
+        (Subject::Unit(unit), _) | (_, Some(Value::Unit(unit))) => unit,
+        _ => return,
+    };
+    if units.contains(unit) {
+        fault.field("may_restart", Value::Boolean(true));
+    }
+}
+
 /// What a source tells at once.
 #[derive(Debug)]
 pub struct Message {
@@ -96,6 +108,8 @@ pub struct Sink {
     mounts: Mounts,
     /// What each subject cannot be well without.
     dependencies: Arc<BTreeMap<Subject, Vec<Subject>>>,
+    /// Units that may be started anew without asking.
+    restartable: Arc<BTreeSet<UnitName>>,
 }
 
 /// Who of each source is at work.
@@ -110,6 +124,7 @@ impl Sink {
             turns: Turns::default(),
             mounts: Mounts::default(),
             dependencies: Arc::default(),
+            restartable: Arc::default(),
         }
     }
 
@@ -132,12 +147,18 @@ impl Sink {
         Self { dependencies: Arc::new(dependencies), ..self.clone() }
     }
 
+    /// Returns the same way, on which every fault that names one of these units says that it may be started anew.
+    pub fn restarting(&self, units: BTreeSet<UnitName>) -> Self {
+        Self { restartable: Arc::new(units), ..self.clone() }
+    }
+
     fn add_dependencies(&self, reports: &mut [Report]) {
         for report in reports {
             if let Report::Holds { fault, .. } | Report::Happened { fault, .. } = report {
                 let known = self.dependencies.get(&fault.subject).map_or(&[][..], Vec::as_slice);
                 known.iter().for_each(|on| fault.depends_on(on.clone()));
                 add_mounts(fault, &self.mounts);
+                add_may_restart(fault, &self.restartable);
             }
         }
     }

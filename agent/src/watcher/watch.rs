@@ -236,7 +236,7 @@ impl Watcher {
         let wanted = sources::wanted(&self.config, &context);
         let names = wanted.iter().map(|(name, _)| *name).chain([SERVER, RUNNER, PAGES]);
         self.sources.send_replace(names.collect());
-        let sink = self.sink.depending(self.config.dependencies());
+        let sink = self.sink.depending(self.config.dependencies()).restarting(self.config.restartable());
         for (name, make) in wanted {
             self.working.spawn(sources::supervise(
                 name,

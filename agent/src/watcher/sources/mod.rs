@@ -35,8 +35,8 @@ mod tables;
 mod tasks;
 mod units;
 
-pub use backups::BackupGauges;
-pub use checks::{CheckArguments, CheckMetrics, check};
+pub use backups::{BackupArguments, BackupGauges, backup};
+pub use checks::{CheckArguments, CheckMetrics, HandArguments, check, hand};
 pub use norms::{NormGauges, NormsArguments, command as norms_command};
 pub(crate) use ports::{Owners, listeners};
 

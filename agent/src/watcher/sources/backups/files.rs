@@ -123,6 +123,9 @@ pub fn exposed(
     let text = format!("others than those meant can reach it: {first}; {} files in all", wrong.len());
     let mut fault = judge::fault(backup, "exposed", Subject::Path(path), *backup.severity, text);
     fault.integer("files", wrong.len());
+    // A wrong owner is not mended by permissions, and whoever it is may have read everything.
+    let owned = foreign(folder) || wrong.iter().any(|l| foreign(&l.metadata));
+    fault.word("reason", if owned { "owner" } else { "mode" });
     let metadata = wrong.first().map_or(folder, |l| &l.metadata);
     if let Some(first) = wrong.first() {
         judge::name_copy(&mut fault, "path", Some(files), &first.name);
@@ -196,7 +199,7 @@ pub fn content(
 }
 
 /// Returns the checksum of each archive and the manifest in which it stands; later manifests count.
-fn sums(files: &FileSet, listing: &Listing) -> (BTreeMap<String, (String, String)>, Option<String>) {
+pub fn sums(files: &FileSet, listing: &Listing) -> (BTreeMap<String, (String, String)>, Option<String>) {
     let (mut sums, mut trouble) = (BTreeMap::new(), None);
     let mut manifests: Vec<_> = listing.manifests.iter().collect();
     manifests.sort_by_key(|listed| (listed.metadata.mtime(), listed.metadata.mtime_nsec()));
@@ -261,7 +264,7 @@ const MAGIC: &[(&[&str], usize, &[u8])] = &[
 ];
 
 /// Says whether a file does not begin as files of its name do.
-fn wrong_magic(path: &Path) -> bool {
+pub fn wrong_magic(path: &Path) -> bool {
     let name = path.to_string_lossy().to_ascii_lowercase();
     let Some((_, offset, magic)) = MAGIC.iter().find(|(ends, ..)| ends.iter().any(|end| name.ends_with(end)))
     else {

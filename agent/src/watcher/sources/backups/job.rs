@@ -65,6 +65,12 @@ impl Tracked {
     pub fn age_s(&self) -> i64 {
         i64::try_from(self.last.age_ms / 1000).unwrap_or(i64::MAX)
     }
+
+    /// Says whether the job did anything since, or another one runs now.
+    pub fn moved(&self, now: &Running, elapsed: std::time::Duration) -> bool {
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.last.holder != now.holder || gets_on(&self.last, now, elapsed_ms)
+    }
 }
 
 /// Takes a sample and says how the job is.

@@ -62,6 +62,9 @@ pub fn fault(backup: &Backup, what: &str, subject: Subject, severity: Severity, 
     if let Some(unit) = &backup.unit {
         fault.field("unit", Value::Unit((**unit).clone()));
     }
+    if !backup.job.command.is_empty() {
+        fault.field("job_command", Value::Boolean(true));
+    }
     if let Some(files) = &backup.files {
         fault.field("directory", Value::Path((*files.directory).clone()));
         fault.field("pattern", Value::Glob((*files.pattern).clone()));

@@ -1,6 +1,7 @@
 //! Backups: whether they are there, young, whole and kept as declared, whether their jobs get on, and whether they can
 //! be restored. It looks and tries; it never makes, moves or removes a backup, and takes no lock.
 
+mod ask;
 mod borg;
 mod deep;
 mod drill;
@@ -21,6 +22,7 @@ use crate::config::{Backup, Config};
 use crate::watcher::clock;
 use crate::watcher::report::{Fault, Report, SourceState, Tolerance};
 use crate::watcher::sink::{Afresh, Sink};
+pub use ask::{BackupArguments, ask as backup};
 pub use gauges::BackupGauges;
 use job::{JobState, Tracked};
 use judge::Found;

@@ -5,6 +5,7 @@
 mod book;
 mod by;
 mod command;
+mod hands;
 mod metrics;
 mod one;
 mod perfdata;
@@ -14,6 +15,7 @@ mod schedule;
 mod seen;
 
 pub use command::{CheckArguments, check};
+pub use hands::{HandArguments, hand};
 pub use metrics::CheckMetrics;
 
 use super::{Context, Source, SourceFailed, Work};

@@ -11,6 +11,9 @@ mod redis;
 mod tcp;
 mod tls;
 
+pub(super) use postgresql::sessions;
+pub(super) use redis::save::{Wanted, ask as redis_save};
+
 use super::by::By;
 use super::plugin;
 use super::seen::{Finding, Seen};

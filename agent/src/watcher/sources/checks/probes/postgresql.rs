@@ -24,8 +24,12 @@ UNION ALL SELECT 'version', current_setting('server_version_num'), '', ''
 UNION ALL SELECT 'max', (current_setting('max_connections')::int
   - current_setting('superuser_reserved_connections')::int)::text, '', ''
 UNION ALL SELECT 'used', count(*)::text, '', '' FROM pg_stat_activity WHERE backend_type = 'client backend'
-UNION ALL (SELECT 'idle', extract(epoch FROM now() - state_change)::bigint::text, pid::text, ''
-  FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' ORDER BY state_change LIMIT 1)
+UNION ALL SELECT 'idle-sessions', count(*)::text, '', '' FROM pg_stat_activity LEFT JOIN pg_roles r ON r.oid = usesysid
+  WHERE backend_type = 'client backend' AND state = 'idle' AND NOT (r.rolsuper OR r.rolreplication)
+UNION ALL (SELECT 'idle', extract(epoch FROM now() - state_change)::bigint::text, pid::text,
+    CASE WHEN NOT (r.rolsuper OR r.rolreplication)
+      THEN (extract(epoch FROM backend_start) * 1000000)::bigint::text ELSE '' END
+  FROM pg_stat_activity LEFT JOIN pg_roles r ON r.oid = usesysid WHERE state LIKE 'idle in transaction%' ORDER BY state_change LIMIT 1)
 UNION ALL SELECT 'recovery', pg_is_in_recovery()::int::text, '', ''
 UNION ALL SELECT 'lag', CASE
   WHEN NOT pg_is_in_recovery() THEN '0'
@@ -37,8 +41,10 @@ UNION ALL (SELECT 'slot', slot_name::text, active::int::text, coalesce(pg_wal_ls
   FROM pg_replication_slots ORDER BY restart_lsn LIMIT 64)
 ";
 
+pub(in crate::watcher::sources::checks) mod sessions;
+
 pub(super) async fn look(probe: &PostgresqlProbe, time_max: Duration) -> Result<Seen, String> {
-    let argv = argv(probe, time_max);
+    let argv = argv(probe, time_max, QUERY);
     let done = process::run(&argv, time_max, OUTPUT_BYTES_MAX).await;
     let done = done.map_err(|e| format!("failed to start {}: {e}", argv[0]))?;
     let text = String::from_utf8_lossy(&done.output);
@@ -58,7 +64,7 @@ pub(super) fn whole(probe: &PostgresqlProbe, done: &Done) -> Result<Seen, String
     found.ok_or_else(|| format!("the {kind} probe as another user said nothing: {}", one_line(&text)))
 }
 
-fn argv(probe: &PostgresqlProbe, time_max: Duration) -> Vec<String> {
+fn argv(probe: &PostgresqlProbe, time_max: Duration, query: &str) -> Vec<String> {
     let mut argv: Vec<String> = Vec::new();
     if let Some(account) = &probe.account {
         let account = account.as_str();
@@ -78,7 +84,7 @@ fn argv(probe: &PostgresqlProbe, time_max: Duration) -> Vec<String> {
     settings.extend(probe.passfile.as_ref().map(|file| format!("passfile='{}'", quoted(file.as_str()))));
     argv.push(probe.psql.to_string());
     argv.extend(["-X", "-q", "-A", "-t", "-w", "-F", "|", "-v", "ON_ERROR_STOP=1", "-d"].map(str::to_owned));
-    argv.extend([settings.join(" "), "-c".into(), QUERY.into()]);
+    argv.extend([settings.join(" "), "-c".into(), query.into()]);
     argv
 }
 
@@ -132,9 +138,9 @@ fn read(probe: &PostgresqlProbe, text: &str) -> Result<Seen, String> {
         return Err(format!("{user} does not see the sessions of others: GRANT pg_monitor TO it"));
     }
     let mut seen = Seen::well(String::new());
-    connections(probe, used, most, &mut seen);
+    connections(probe, (used, number("idle-sessions", 0).unwrap_or(0)), most, &mut seen);
     let idle_s = number("idle", 0).unwrap_or(0).max(0);
-    idle(probe, idle_s, number("idle", 1), &mut seen);
+    idle(probe, idle_s, (number("idle", 1), number("idle", 2)), &mut seen);
     let slots: Vec<[&str; 3]> =
         rows.iter().filter(|(name, _)| *name == "slot").map(|(_, v)| *v).take(SLOTS_MAX).collect();
     let retained_mb = self::slots(probe, &slots, &mut seen);
@@ -157,7 +163,8 @@ fn row(line: &str) -> Option<Row<'_>> {
     Some((name, [parts.next()?, parts.next()?, parts.next()?]))
 }
 
-fn connections(probe: &PostgresqlProbe, used: i64, most: i64, seen: &mut Seen) {
+/// Of the connections in use some are idle: sessions of ordinary users without a transaction.
+fn connections(probe: &PostgresqlProbe, (used, idle): (i64, i64), most: i64, seen: &mut Seen) {
     let percent =
         (used.max(0) * 100).checked_div(most.max(1)).and_then(|n| u32::try_from(n).ok()).unwrap_or(100);
     let full = rising(&probe.connections_percent, &percent);
@@ -168,21 +175,27 @@ fn connections(probe: &PostgresqlProbe, used: i64, most: i64, seen: &mut Seen) {
                 .word("reason", "many")
                 .integer("used", used)
                 .integer("max", most)
-                .integer("used_percent", percent),
+                .integer("used_percent", percent)
+                .integer("idle", idle)
+                .integer("idle_percent", (idle.max(0) * 100).checked_div(used.max(1)).unwrap_or(0)),
         );
     }
 }
 
-fn idle(probe: &PostgresqlProbe, idle_s: i64, pid: Option<i64>, seen: &mut Seen) {
+/// Of a superuser's or a replication's session it is not told when it began: nothing is done about those.
+fn idle(
+    probe: &PostgresqlProbe,
+    idle_s: i64,
+    (pid, start_us): (Option<i64>, Option<i64>),
+    seen: &mut Seen,
+) {
     let time = Duration::from_secs(idle_s.unsigned_abs());
     let long = rising(&probe.idle_in_transaction, &Period(time));
     if long != Verdict::Ok {
         let words = format!("a transaction is open and does nothing for {idle_s} s");
         let finding = Finding::new("postgresql.idle-transaction", long, words).integer("idle_s", idle_s);
-        seen.find(match pid {
-            Some(pid) => finding.integer("backend_pid", pid),
-            None => finding,
-        });
+        let finding = pid.into_iter().fold(finding, |finding, pid| finding.integer("backend_pid", pid));
+        seen.find(start_us.into_iter().fold(finding, |finding, us| finding.integer("backend_start_us", us)));
     }
 }
 

@@ -24,6 +24,8 @@ const PASSWORD_BYTES_MAX: usize = 1024;
 /// What Redis answered: texts, or its refusal.
 type Reply = Result<Vec<String>, String>;
 
+pub(in crate::watcher::sources::checks) mod save;
+
 pub(super) async fn look(probe: &RedisProbe) -> Result<Seen, String> {
     let password = probe.password_file.as_ref().map(|file| password(file.path())).transpose()?;
     let answered = match &probe.socket {
@@ -93,23 +95,34 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     password: Option<String>,
 ) -> io::Result<Result<Facts, String>> {
     let mut stream = BufReader::new(stream);
-    if let Some(password) = &password {
-        let user = probe.user.as_ref().map(|user| user.as_str());
-        let words: Vec<&str> = std::iter::once("AUTH").chain(user).chain([password.as_str()]).collect();
-        if let Err(refusal) = command(&mut stream, &words).await? {
-            return Ok(Err(refusal));
-        }
+    if let Err(refusal) = enter(probe, &mut stream, password).await? {
+        return Ok(Err(refusal));
     }
     let info = match command(&mut stream, &["INFO"]).await? {
-        Ok(parts) => parts.concat(),
+        Ok(parts) => read_info(&parts.concat()),
         Err(refusal) => return Ok(Err(refusal)),
     };
     // Who may not ask for the settings is told less, and no more is wrong than that.
     let setting = command(&mut stream, &["CONFIG", "GET", "stop-writes-on-bgsave-error"]).await?;
     let stops_on_error = setting.ok().and_then(|parts| parts.last().map(|value| value == "yes"));
-    let lines = info.lines().filter_map(|line| line.split_once(':'));
-    let info = lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
     Ok(Ok(Facts { info, stops_on_error }))
+}
+
+/// Shows the password, where there is one.
+async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
+    probe: &RedisProbe,
+    stream: &mut BufReader<S>,
+    password: Option<String>,
+) -> io::Result<Result<(), String>> {
+    let Some(password) = password else { return Ok(Ok(())) };
+    let user = probe.user.as_ref().map(|user| user.as_str());
+    let words: Vec<&str> = std::iter::once("AUTH").chain(user).chain([password.as_str()]).collect();
+    Ok(command(stream, &words).await?.map(drop))
+}
+
+fn read_info(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
 }
 
 async fn command<S: AsyncRead + AsyncWrite + Unpin>(
@@ -176,7 +189,7 @@ fn judge(probe: &RedisProbe, info: &BTreeMap<String, String>, stops_on_error: Op
     let number = |name: &str| text(name).parse::<u64>().unwrap_or(0);
     let mut seen = Seen::well(String::new());
     let (used, most) = (number("used_memory"), number("maxmemory"));
-    persistence(info, stops_on_error, &mut seen);
+    persistence(probe, info, stops_on_error, &mut seen);
     if let Some(percent) = (used * 100).checked_div(most) {
         let percent = u32::try_from(percent).unwrap_or(u32::MAX);
         // A cache that throws the oldest away is meant to be full.
@@ -207,7 +220,12 @@ fn judge(probe: &RedisProbe, info: &BTreeMap<String, String>, stops_on_error: Op
     seen
 }
 
-fn persistence(info: &BTreeMap<String, String>, stops_on_error: Option<bool>, seen: &mut Seen) {
+fn persistence(
+    probe: &RedisProbe,
+    info: &BTreeMap<String, String>,
+    stops_on_error: Option<bool>,
+    seen: &mut Seen,
+) {
     let failed = |name: &str| info.get(name).is_some_and(|value| value == "err");
     let (snapshot, log) = (failed("rdb_last_bgsave_status"), failed("aof_last_write_status"));
     let (reason, words) = if log {
@@ -223,12 +241,11 @@ fn persistence(info: &BTreeMap<String, String>, stops_on_error: Option<bool>, se
     let verdict = if refused { Verdict::Critical } else { Verdict::Warning };
     let words = if refused { format!("{words} and refuses all writes (MISCONF)") } else { words.into() };
     let unsaved = info.get("rdb_changes_since_last_save").and_then(|n| n.parse::<i64>().ok()).unwrap_or(0);
-    seen.find(
-        Finding::new("redis.persistence", verdict, words)
-            .word("reason", reason)
-            .boolean("writes_refused", refused)
-            .integer("unsaved_changes", unsaved),
-    );
+    let finding = Finding::new("redis.persistence", verdict, words)
+        .word("reason", reason)
+        .boolean("writes_refused", refused)
+        .integer("unsaved_changes", unsaved);
+    seen.find(save::with_folder(probe, finding));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "what is shown needs no last digit")]

@@ -114,7 +114,7 @@ fn a_server_that_is_down_and_an_agent_that_is_not_let_in() {
 #[test]
 fn nothing_of_the_settings_is_read_as_more_than_itself() {
     let check = check("as: postgres, host: db.example.com, port: 5433, user: a-b, passfile: \"/x/it's\"");
-    let argv = argv(probe(&check), Duration::from_secs(5));
+    let argv = argv(probe(&check), Duration::from_secs(5), QUERY);
     assert_eq!(
         argv[..6],
         ["/usr/bin/setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--", "/usr/bin/psql"]
