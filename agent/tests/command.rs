@@ -179,6 +179,7 @@ fn a_named_process_is_started_outlives_its_step_and_is_ended_by_the_undo() {
         processes: [(name.clone(), named)].into(),
         reclaimable: Vec::new(),
         settings: None,
+        own: Default::default(),
     };
     let step = |program: &Path| Step {
         name: String::new(),

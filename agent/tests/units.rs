@@ -57,6 +57,7 @@ fn bench() -> Option<Workbench> {
         processes: [].into(),
         reclaimable: Vec::new(),
         settings: None,
+        own: Default::default(),
     })
 }
 

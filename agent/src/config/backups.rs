@@ -281,7 +281,13 @@ impl Default for Verify {
 
 impl Default for Job {
     fn default() -> Self {
-        Self { command: Vec::new(), lock: None, progress: Vec::new(), stalled_after: At::of(Period::secs(90)), max_run: None }
+        Self {
+            command: Vec::new(),
+            lock: None,
+            progress: Vec::new(),
+            stalled_after: At::of(Period::secs(90)),
+            max_run: None,
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 //! and ports.
 
 use super::at::At;
-use super::types::Config;
+use super::types::{Config, Service};
 use sopwith_domain::signal::Subject;
-use sopwith_domain::value::{UnitName, Word};
-use std::collections::{BTreeMap, BTreeSet};
+use sopwith_domain::value::{UnitName, Url, Word};
+use std::collections::BTreeMap;
 
 /// Subjects, and the subjects that each depends on.
 pub type DependsOn = BTreeMap<Subject, Vec<At<Subject>>>;
@@ -57,10 +57,11 @@ impl Config {
 }
 
 impl Config {
-    /// Returns the units that may be started anew without asking.
-    pub fn restartable(&self) -> BTreeSet<UnitName> {
-        let services = self.units.services.iter();
-        services.filter(|(_, service)| *service.may_restart).map(|(unit, _)| unit.clone()).collect()
+    /// Returns the units that may be started anew without asking, and where each says how it is.
+    pub fn restartable(&self) -> BTreeMap<UnitName, Option<Url>> {
+        let health = |service: &Service| service.health.as_ref().map(|health| (*health.url).clone());
+        let services = self.units.services.iter().filter(|(_, service)| *service.may_restart);
+        services.map(|(unit, service)| (unit.clone(), health(service))).collect()
     }
 }
 

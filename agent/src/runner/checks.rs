@@ -2,7 +2,7 @@
 //! not hold.
 
 use super::actions::processes;
-use super::actions::{Place, Systemd, Workbench, command, sha256};
+use super::actions::{Place, QUESTION_MS, Systemd, Workbench, about, command, hand, sha256};
 use super::settings::Settings;
 use super::{clock, http, kernel_checks};
 use rustix::fs::statvfs;
@@ -150,6 +150,32 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
         | Check::ConntrackBelow { .. }
         | Check::ClockSynchronised { .. }
         | Check::UnitDescriptorsBelow { .. } => kernel_checks::ask(bench, check),
+        Check::BackupFresh { backup } => told(bench.ask(&about("fresh", backup), QUESTION_MS, None)),
+        Check::BackupIntact { backup } => {
+            let verify_ms = bench.backup(backup)?.verify.max_time.ms();
+            let timeout_ms = i64::try_from(verify_ms).unwrap_or(i64::MAX).max(QUESTION_MS);
+            told(bench.ask(&about("intact", backup), timeout_ms, None))
+        }
+        Check::BackupIdle { backup } => told(bench.ask(&about("idle", backup), QUESTION_MS, None)),
+        Check::BackupStalled { backup } => told(bench.ask(&about("stalled", backup), QUESTION_MS, None)),
+        Check::BackupPrivate { backup } => told(bench.ask(&about("private", backup), QUESTION_MS, None)),
+        Check::BackupFew { backup } => told(bench.ask(&about("few", backup), QUESTION_MS, None)),
+        Check::PostgresqlConnectionsBelow { name, percent } => told(bench.ask(
+            &hand(name, "postgresql-connections-below", &[percent.to_string()]),
+            QUESTION_MS,
+            None,
+        )),
+        Check::PostgresqlSessionGone { name, pid, start_us } => {
+            let words = hand(name, "postgresql-gone", &[pid.to_string(), start_us.to_string()]);
+            told(bench.ask(&words, QUESTION_MS, None))
+        }
+        Check::PostgresqlSlotAbsent { name, slot } => {
+            told(bench.ask(&hand(name, "postgresql-slot-absent", &[slot.to_string()]), QUESTION_MS, None))
+        }
+        Check::RedisPersisting { name } => {
+            told(bench.ask(&hand(name, "redis-persisting", &[]), QUESTION_MS, None))
+        }
+        Check::MemoryBelow { unit, bytes } => memory_below(unit, *bytes),
         Check::CommandOk { argv } => run(bench, argv, COMMAND_MS_MAX),
     }
 }
@@ -157,6 +183,36 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
 fn run(bench: &Workbench, argv: &[String], timeout_ms: i64) -> Seen {
     let report = bench.programs.run(argv, timeout_ms, None)?;
     command::fault(&report).map_or(Ok(()), |how| Err(format!("{how}: {}", report.output.trim())))
+}
+
+/// Makes one of what does not hold and what cannot be told.
+fn told(answer: Result<Result<String, String>, String>) -> Seen {
+    answer.and_then(|is| is).map(drop)
+}
+
+/// Sums up what the processes of a unit use that no file stands behind.
+fn memory_below(unit: &UnitName, bytes: i64) -> Seen {
+    let used = |pid: u32| -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let kib = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
+        let counts = |line: &&str| line.starts_with("RssAnon:") || line.starts_with("RssShmem:");
+        text.lines().filter(counts).filter_map(kib).sum::<u64>() * 1024
+    };
+    let of_unit: Vec<u32> =
+        processes::all().iter().map(|p| p.pid).filter(|pid| in_unit(*pid, unit)).collect();
+    if of_unit.is_empty() {
+        return Err(format!("{unit} has no process"));
+    }
+    let sum: u64 = of_unit.iter().map(|pid| used(*pid)).sum();
+    holds(sum < u64::try_from(bytes).unwrap_or(0), format!("it uses {sum} bytes"))
+}
+
+/// Says whether a process belongs to a unit, by its control group.
+fn in_unit(pid: u32, unit: &UnitName) -> bool {
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    cgroup
+        .lines()
+        .any(|line| line.rsplit(':').next().is_some_and(|p| p.split('/').any(|part| part == unit.as_str())))
 }
 
 fn same(path: &AbsPath, other: &AbsPath) -> Result<bool, String> {
@@ -227,12 +283,15 @@ fn pidfile_stale(systemd: &mut Systemd, path: &AbsPath, unit: &UnitName) -> Seen
     let mut text = String::new();
     file.take(PIDFILE_BYTES_MAX).read_to_string(&mut text).map_err(|e| e.to_string())?;
     let pid: u32 = text.trim().parse().map_err(|_| "it holds no process number")?;
-    let Some(process) = processes::look(pid).filter(|p| !matches!(p.state, 'Z' | 'X')) else { return Ok(()) };
+    if processes::look(pid).is_none_or(|p| matches!(p.state, 'Z' | 'X')) {
+        return Ok(());
+    }
     let main_pid = systemd.state(unit)?.main_pid;
     holds(
         !kernel_checks::in_unit(process.pid, unit) && main_pid != pid,
         format!("process {pid} belongs to {unit}"),
     )
+    holds(!in_unit(pid, unit) && main_pid != pid, format!("process {pid} belongs to {unit}"))
 }
 
 fn foreign(settings: &Settings, ip: IpAddr) -> Seen {

@@ -358,9 +358,11 @@ impl Engine {
         }
         self.expired_ms = Some(now_ms);
         let settings = &self.host.gate.settings;
-        quarantine_expiry::run(&settings.quarantine(), settings.quarantine_kept_ms, clock::wall(), |run| {
-            self.journal.fate(run)
-        });
+        for place in std::iter::once(settings.quarantine()).chain(settings.asides()) {
+            quarantine_expiry::run(&place, settings.quarantine_kept_ms, clock::wall(), |run| {
+                self.journal.fate(run)
+            });
+        }
     }
 
     fn publish(&self) {

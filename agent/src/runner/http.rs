@@ -1,4 +1,4 @@
-//! Asks a service on this very host whether it is well: one GET, of whose answer only the status line is read. It
+//! Asks a service on this very host whether it is well: one call, of whose answer only the status line is read. It
 //! goes to loopback and the host's own addresses and nowhere else, follows no redirection and speaks no TLS.
 
 use super::checks::own;
@@ -17,16 +17,38 @@ const STATUS_BYTES_MAX: usize = 1024;
 /// # Errors
 /// Says what came instead.
 pub fn ok(url: &Url) -> Result<(), String> {
+    match call(url, "GET", TIMEOUT)? {
+        status if (200..300).contains(&status) => Ok(()),
+        status => Err(format!("it answered with {status}")),
+    }
+}
+
+/// Calls the address and returns the status with which it answers. Another of its addresses is tried only where none
+/// could be connected to: what was heard once is not said twice.
+///
+/// # Errors
+/// Says why there is no answer.
+pub fn call(url: &Url, method: &str, time_max: Duration) -> Result<u16, String> {
     let (host, target, addresses) = parts(url)?;
+    let deadline = Instant::now() + time_max;
     let mut last = String::new();
     for address in addresses {
-        match status(address, &host, &target) {
-            Ok(status) if (200..300).contains(&status) => return Ok(()),
-            Ok(status) => return Err(format!("it answered with {status}")),
+        match TcpStream::connect_timeout(&address, time_max.min(TIMEOUT)) {
+            Ok(stream) => {
+                return status(stream, deadline, method, (&host, &target)).map_err(|e| e.to_string());
+            }
             Err(e) => last = e.to_string(),
         }
     }
     Err(last)
+}
+
+/// Says whether an address is one that may be called.
+///
+/// # Errors
+/// Says why not.
+pub fn is_own(url: &Url) -> Result<(), String> {
+    parts(url).map(drop)
 }
 
 fn parts(url: &Url) -> Result<(String, String, Vec<SocketAddr>), String> {
@@ -57,18 +79,22 @@ fn parts(url: &Url) -> Result<(String, String, Vec<SocketAddr>), String> {
     Ok((authority.to_owned(), target, ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()))
 }
 
-fn status(address: SocketAddr, host: &str, target: &str) -> std::io::Result<u16> {
-    let deadline = Instant::now() + TIMEOUT;
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+fn status(
+    mut stream: TcpStream,
+    deadline: Instant,
+    method: &str,
+    (host, target): (&str, &str),
+) -> std::io::Result<u16> {
     let left = || {
         let left = deadline.saturating_duration_since(Instant::now());
         // Zero would mean for ever.
         left.max(Duration::from_millis(1))
     };
     stream.set_write_timeout(Some(left()))?;
+    let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
     write!(
         stream,
-        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sopwith-agent\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sopwith-agent\r\nAccept: */*\r\n{length}Connection: close\r\n\r\n"
     )?;
     let mut line = Vec::new();
     let mut buffer = [0; 256];

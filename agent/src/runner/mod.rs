@@ -106,6 +106,7 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
         processes: settings.processes.clone(),
         reclaimable: settings.reclaimable.clone(),
         settings: Some(Arc::clone(&settings)),
+        own: settings.own.clone(),
     };
     let mut engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
         .map_err(|e| e.to_string())?;

@@ -1,5 +1,6 @@
 //! What the runner needs to know of this host, apart from what it reads afresh each time.
 
+use super::actions::Own;
 use super::trusted;
 use crate::config::{At, Config};
 use sopwith_domain::ids::HostId;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub processes: BTreeMap<Word, NamedProcess>,
     /// Folders and names of files that the administrator marked as reclaimable, and core dumps.
     pub reclaimable: Vec<(AbsPath, Glob)>,
+    /// The administrator's backups, and how this program is started to be asked about them.
+    pub own: Own,
     /// This very program, which supervises the programs of steps.
     pub program: PathBuf,
     /// How long the quarantine of an ended run is kept, in milliseconds.
@@ -113,6 +116,10 @@ impl Settings {
             checks: checks.collect(),
             processes: processes.collect(),
             reclaimable: config.reclaimable(),
+            own: Own {
+                argv: [OWN_PROGRAM, "--config", file].map(str::to_owned).to_vec(),
+                backups: config.backups.iter().map(|b| ((*b.name).clone(), b.clone())).collect(),
+            },
             program: OWN_PROGRAM.into(),
             quarantine_kept_ms: QUARANTINE_KEPT_MS,
         }
@@ -143,6 +150,14 @@ impl Settings {
         };
         let found = authority.to_socket_addrs().map_err(|e| format!("the server {authority}: {e}"))?;
         Ok(found.map(|address| address.ip().to_canonical()).collect())
+    }
+    /// Returns the folders into which archives of backups are moved; they expire as quarantine does.
+    pub fn asides(&self) -> impl Iterator<Item = PathBuf> {
+        self.own
+            .backups
+            .values()
+            .filter_map(|backup| backup.files.as_ref())
+            .map(crate::config::FileSet::aside)
     }
     pub fn quarantine(&self) -> PathBuf {
         self.folder().join("quarantine")

@@ -7,7 +7,7 @@ pub mod conditions;
 mod evidence;
 mod facts;
 mod files;
-mod glob;
+pub(crate) mod glob;
 mod http;
 pub mod identity;
 mod join;

@@ -5,8 +5,8 @@ use super::mounts::Mounts;
 use super::report::{Fault, Report, SourceState};
 use super::spool::Spool;
 use sopwith_domain::signal::Subject;
-use sopwith_domain::value::{AbsPath, UnitName, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use sopwith_domain::value::{AbsPath, UnitName, Url, Value};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -63,14 +63,18 @@ fn add_mounts(fault: &mut Fault, mounts: &Mounts) {
 }
 
 /// Says of a fault whose subject or field `unit` is one of these units that it may be started anew.
-fn add_may_restart(fault: &mut Fault, units: &BTreeSet<UnitName>) {
+fn add_may_restart(fault: &mut Fault, units: &BTreeMap<UnitName, Option<Url>>) {
     let named = fault.fields.iter().find(|(name, _)| name.as_str() == "unit").map(|(_, value)| value);
     let unit = match (&fault.subject, named) {
         (Subject::Unit(unit), _) | (_, Some(Value::Unit(unit))) => unit,
         _ => return,
     };
-    if units.contains(unit) {
-        fault.field("may_restart", Value::Boolean(true));
+    let Some(health) = units.get(unit) else { return };
+    fault.field("may_restart", Value::Boolean(true));
+    if let Some(url) = health
+        && !fault.fields.keys().any(|name| name.as_str() == "health_url")
+    {
+        fault.field("health_url", Value::Url(url.clone()));
     }
 }
 
@@ -108,8 +112,8 @@ pub struct Sink {
     mounts: Mounts,
     /// What each subject cannot be well without.
     dependencies: Arc<BTreeMap<Subject, Vec<Subject>>>,
-    /// Units that may be started anew without asking.
-    restartable: Arc<BTreeSet<UnitName>>,
+    /// Units that may be started anew without asking, and where each says how it is.
+    restartable: Arc<BTreeMap<UnitName, Option<Url>>>,
 }
 
 /// Who of each source is at work.
@@ -148,7 +152,7 @@ impl Sink {
     }
 
     /// Returns the same way, on which every fault that names one of these units says that it may be started anew.
-    pub fn restarting(&self, units: BTreeSet<UnitName>) -> Self {
+    pub fn restarting(&self, units: BTreeMap<UnitName, Option<Url>>) -> Self {
         Self { restartable: Arc::new(units), ..self.clone() }
     }
 

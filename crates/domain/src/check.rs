@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 /// The names of all checks.
 pub const CHECKS: [&str; 39] = [
+pub const CHECKS: [&str; 31] = [
     "unit.active",
     "unit.not-active",
     "http.ok",
@@ -45,6 +46,17 @@ pub const CHECKS: [&str; 39] = [
     "conntrack.below",
     "clock.synchronised",
     "unit.descriptors-below",
+    "backup.fresh",
+    "backup.intact",
+    "backup.idle",
+    "backup.stalled",
+    "backup.private",
+    "backup.few",
+    "postgresql.connections-below",
+    "postgresql.session-gone",
+    "postgresql.slot-absent",
+    "redis.persisting",
+    "memory.below",
     "command.ok",
 ];
 
@@ -171,6 +183,37 @@ pub enum Check {
     /// The unit's main process has fewer files open than this share of its limit.
     #[serde(rename = "unit.descriptors-below")]
     UnitDescriptorsBelow { unit: UnitName, percent: i64 },
+    /// The newest of this backup (`backups` in the agent's configuration) is young enough.
+    #[serde(rename = "backup.fresh")]
+    BackupFresh { backup: Word },
+    /// Its newest is whole: found so within the last hour, or read now.
+    #[serde(rename = "backup.intact")]
+    BackupIntact { backup: Word },
+    /// Its job does not run, and nobody holds its lock.
+    #[serde(rename = "backup.idle")]
+    BackupIdle { backup: Word },
+    /// Its job runs and does nothing at all, watched for some seconds.
+    #[serde(rename = "backup.stalled")]
+    BackupStalled { backup: Word },
+    /// Nobody can reach it but those who are declared.
+    #[serde(rename = "backup.private")]
+    BackupPrivate { backup: Word },
+    /// There are no more of it than are to be kept.
+    #[serde(rename = "backup.few")]
+    BackupFew { backup: Word },
+    /// Less than a share of PostgreSQL's connections is in use; `name` is a check of the agent's configuration.
+    #[serde(rename = "postgresql.connections-below")]
+    PostgresqlConnectionsBelow { name: Word, percent: i64 },
+    #[serde(rename = "postgresql.session-gone")]
+    PostgresqlSessionGone { name: Word, pid: i64, start_us: i64 },
+    #[serde(rename = "postgresql.slot-absent")]
+    PostgresqlSlotAbsent { name: Word, slot: Word },
+    /// Redis could save what it holds when it last tried.
+    #[serde(rename = "redis.persisting")]
+    RedisPersisting { name: Word },
+    /// The processes of a unit together use less memory than this, without what they share with files.
+    #[serde(rename = "memory.below")]
+    MemoryBelow { unit: UnitName, bytes: i64 },
     /// The program exits with 0; argument vector, never a shell.
     #[serde(rename = "command.ok")]
     CommandOk { argv: Vec<String> },
@@ -217,6 +260,17 @@ impl Check {
             Self::ConntrackBelow { .. } => "conntrack.below",
             Self::ClockSynchronised { .. } => "clock.synchronised",
             Self::UnitDescriptorsBelow { .. } => "unit.descriptors-below",
+            Self::BackupFresh { .. } => "backup.fresh",
+            Self::BackupIntact { .. } => "backup.intact",
+            Self::BackupIdle { .. } => "backup.idle",
+            Self::BackupStalled { .. } => "backup.stalled",
+            Self::BackupPrivate { .. } => "backup.private",
+            Self::BackupFew { .. } => "backup.few",
+            Self::PostgresqlConnectionsBelow { .. } => "postgresql.connections-below",
+            Self::PostgresqlSessionGone { .. } => "postgresql.session-gone",
+            Self::PostgresqlSlotAbsent { .. } => "postgresql.slot-absent",
+            Self::RedisPersisting { .. } => "redis.persisting",
+            Self::MemoryBelow { .. } => "memory.below",
             Self::CommandOk { .. } => "command.ok",
         }
     }
@@ -251,6 +305,10 @@ impl Check {
             Self::FileModeIs { mode, .. } if crate::action::octal_mode(mode).is_none() => {
                 Some(format!("mode {mode} must be three or four octal digits"))
             }
+            Self::PostgresqlConnectionsBelow { percent, .. } if !(1..=100).contains(percent) => {
+                Some(format!("percent is {percent}, must be 1 to 100"))
+            }
+            Self::MemoryBelow { bytes, .. } if *bytes < 1 => Some("bytes must be at least 1".into()),
             Self::CommandOk { argv }
                 if argv.first().is_none_or(|program| AbsPath::new(program.as_str()).is_err()) =>
             {
@@ -327,6 +385,23 @@ impl Check {
             Self::UnitDescriptorsBelow { unit, percent } => {
                 format!("{unit} has less than {percent} % of its limit of files open")
             }
+            Self::BackupFresh { backup } => format!("the newest of the backup {backup} is young enough"),
+            Self::BackupIntact { backup } => format!("the newest of the backup {backup} is whole"),
+            Self::BackupIdle { backup } => format!("the job of the backup {backup} does not run"),
+            Self::BackupStalled { backup } => format!("the job of the backup {backup} runs and does nothing"),
+            Self::BackupPrivate { backup } => {
+                format!("nobody but those declared can reach the backup {backup}")
+            }
+            Self::BackupFew { backup } => {
+                format!("there are no more of the backup {backup} than are to be kept")
+            }
+            Self::PostgresqlConnectionsBelow { name, percent } => {
+                format!("below {percent} % of the connections of {name} are in use")
+            }
+            Self::PostgresqlSessionGone { name, pid, .. } => format!("session {pid} of {name} is gone"),
+            Self::PostgresqlSlotAbsent { name, slot } => format!("{name} has no replication slot {slot}"),
+            Self::RedisPersisting { name } => format!("Redis ({name}) can save what it holds"),
+            Self::MemoryBelow { unit, bytes } => format!("{unit} uses less than {bytes} bytes of memory"),
             Self::CommandOk { argv } => format!("{} exits with 0", argv.join(" ")),
         }
     }

@@ -70,7 +70,25 @@ impl World {
                 self.processes.insert(process.pid);
                 self.deleted.insert(*inode, 1 << 20);
             }
-            Action::ProcessStart { .. } | Action::Command { .. } => {}
+            Action::BackupQuarantine { path, .. } => file(path.as_str(), "damaged 0600 t1"),
+            Action::BackupPrune { directory, .. } => {
+                (1..=3).for_each(|n| file(&format!("{directory}/old.{n}"), "old 0640 t1"));
+            }
+            Action::BackupModes { directory, .. } => file(directory.as_str(), "archives 0755 t1"),
+            Action::BackupStop { unit, .. } => drop(self.units.insert(unit.to_string(), "active".into())),
+            Action::FileMode { path, .. } | Action::FileOwner { path, .. } => {
+                file(path.as_str(), "folder 0755 t1");
+            }
+            Action::ProcessStart { .. }
+            | Action::Command { .. }
+            | Action::BackupRun { .. }
+            | Action::BackupVerify { .. }
+            | Action::BackupRestoreDrill { .. }
+            | Action::PostgresqlTerminate { .. }
+            | Action::PostgresqlTerminateIdle { .. }
+            | Action::PostgresqlDropSlot { .. }
+            | Action::RedisBgsave { .. }
+            | Action::HttpCall { .. } => {}
             other => panic!("the model host does not know {}", other.name()),
         }
     }
@@ -121,7 +139,16 @@ impl World {
             Action::FileTruncate { path }
             | Action::FileQuarantine { path }
             | Action::FileRestore { path, .. } => json!(self.files.get(path.as_str())),
-            Action::FilePrune { directory, .. } => {
+            Action::BackupQuarantine { path, .. }
+            | Action::BackupModes { directory: path, .. }
+            | Action::FileMode { path, .. }
+            | Action::FileOwner { path, .. } => json!(self.files.get(path.as_str())),
+            Action::BackupStop { unit, .. } => json!(self.units.get(unit.as_str())),
+            Action::BackupRun { .. }
+            | Action::PostgresqlTerminate { .. }
+            | Action::PostgresqlTerminateIdle { .. }
+            | Action::PostgresqlDropSlot { .. } => json!(self.made.contains(&told(action))),
+            Action::FilePrune { directory, .. } | Action::BackupPrune { directory, .. } => {
                 let prefix = format!("{directory}/old.");
                 json!(self.files.iter().filter(|(p, _)| p.starts_with(&prefix)).collect::<BTreeMap<_, _>>())
             }
@@ -149,11 +176,25 @@ impl World {
                 let good = self.files[from.as_str()].clone();
                 self.files.insert(path.to_string(), good);
             }
-            Action::FileQuarantine { path } => self.away(path.as_str()),
+            Action::FileQuarantine { path } | Action::BackupQuarantine { path, .. } => {
+                self.away(path.as_str());
+            }
+            Action::BackupModes { directory: path, .. }
+            | Action::FileMode { path, .. }
+            | Action::FileOwner { path, .. } => {
+                let now = format!("{} {}", self.files[path.as_str()], action.name());
+                self.files.insert(path.to_string(), now);
+            }
+            Action::BackupStop { unit, .. } => {
+                drop(self.units.insert(unit.to_string(), "inactive".into()));
+            }
+            Action::BackupRun { .. }
+            | Action::PostgresqlTerminate { .. }
+            | Action::PostgresqlTerminateIdle { .. }
+            | Action::PostgresqlDropSlot { .. } => drop(self.made.insert(told(action))),
+            Action::BackupPrune { directory, .. } => drop(self.old_away(directory.as_str())),
             Action::FilePrune { directory, discard, .. } => {
-                let prefix = format!("{directory}/old.");
-                let paths: Vec<_> = self.files.keys().filter(|p| p.starts_with(&prefix)).cloned().collect();
-                paths.iter().for_each(|path| self.away(path));
+                let paths = self.old_away(directory.as_str());
                 if *discard {
                     paths.iter().for_each(|path| drop(self.quarantine.remove(path)));
                 }
@@ -163,6 +204,14 @@ impl World {
             Action::ProcessStart { process, .. } => drop(self.named.insert(process.to_string())),
             _ => {}
         }
+    }
+
+    /// Moves the old files of a folder away and returns their paths.
+    fn old_away(&mut self, directory: &str) -> Vec<String> {
+        let prefix = format!("{directory}/old.");
+        let paths: Vec<_> = self.files.keys().filter(|p| p.starts_with(&prefix)).cloned().collect();
+        paths.iter().for_each(|path| self.away(path));
+        paths
     }
 
     fn away(&mut self, path: &str) {
@@ -175,9 +224,12 @@ impl World {
         let detail = String::new();
         match action {
             // A reload or a signal leaves nothing that could be looked at.
-            Action::UnitReload { .. } | Action::UnitResetFailed { .. } | Action::ProcessSignal { .. } => {
-                Effect::Unknown { detail }
-            }
+            Action::UnitReload { .. }
+            | Action::UnitResetFailed { .. }
+            | Action::ProcessSignal { .. }
+            | Action::RedisBgsave { .. }
+            | Action::HttpCall { .. } => Effect::Unknown { detail },
+            Action::BackupVerify { .. } | Action::BackupRestoreDrill { .. } => Effect::None { detail },
             _ if self.capture(action) == *prior => Effect::None { detail },
             _ => Effect::Took { detail },
         }
@@ -210,7 +262,25 @@ impl World {
             Action::FilePrune { discard: true, directory, .. } if self.capture(action) != *prior => {
                 return Err(format!("files of {directory} are deleted"));
             }
-            Action::FilePrune { .. } => {
+            Action::BackupQuarantine { path, .. } => {
+                self.files.insert(path.to_string(), text.expect("the archive was captured"));
+                self.quarantine.remove(path.as_str());
+            }
+            Action::BackupModes { directory: path, .. }
+            | Action::FileMode { path, .. }
+            | Action::FileOwner { path, .. } => {
+                self.files.insert(path.to_string(), text.expect("the modes were captured"));
+            }
+            Action::BackupRun { .. } if *prior == json!(false) => drop(self.made.remove(&told(action))),
+            Action::PostgresqlTerminate { .. }
+            | Action::PostgresqlTerminateIdle { .. }
+            | Action::PostgresqlDropSlot { .. }
+            | Action::BackupStop { .. }
+                if self.capture(action) != *prior =>
+            {
+                return Err("who was ended cannot be had back".into());
+            }
+            Action::FilePrune { .. } | Action::BackupPrune { .. } => {
                 for (path, content) in prior.as_object().expect("the files were captured") {
                     self.files.insert(path.clone(), content.as_str().expect("content").into());
                     self.quarantine.remove(path);
@@ -229,4 +299,9 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Returns an action as what it brings about.
+fn told(action: &Action) -> Vec<String> {
+    vec![action.sentence()]
 }

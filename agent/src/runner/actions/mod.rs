@@ -5,6 +5,9 @@
 pub mod accounts;
 mod act;
 pub mod clock_step;
+mod aside;
+mod backup_files;
+mod backup_job;
 pub mod command;
 mod file_attributes;
 mod file_discard;
@@ -20,6 +23,9 @@ mod mount;
 mod mount_remount;
 pub mod mount_table;
 pub mod nft;
+mod http_call;
+mod meta;
+mod own;
 mod place;
 mod process;
 mod process_end;
@@ -34,12 +40,14 @@ mod tool;
 mod unit;
 
 pub use command::Programs;
+pub use own::{Own, QUESTION_MS, about, hand};
 pub use place::Place;
 pub use quarantine::{Quarantine, prepare, sha256};
 pub use systemd::{Systemd, UnitState};
 
 use super::settings::{NamedProcess, Settings};
 use act::{At, Journaled};
+use backup_files::{Away, Which};
 use file_attributes::Wanted;
 use file_replace::Content;
 use sopwith_domain::action::Action;
@@ -67,6 +75,7 @@ pub struct Workbench {
     pub reclaimable: Vec<(AbsPath, Glob)>,
     /// What the host's administrator configured; none in a test that has no such host.
     pub settings: Option<Arc<Settings>>,
+    pub own: Own,
 }
 
 impl Workbench {
@@ -150,6 +159,26 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
         }
         Action::MountRemount { mount, option } => Box::new(mount_remount::Remount { point: mount, option }),
         Action::ClockStep { max_offset_s } => Box::new(clock_step::ClockStep { max_offset_s: *max_offset_s }),
+        Action::BackupRun { backup, unit } => Box::new(backup_job::Run { backup, unit: unit.as_ref() }),
+        Action::BackupStop { backup, unit } => Box::new(backup_job::Stop { backup, unit }),
+        Action::BackupQuarantine { backup, path } => Box::new(Away { backup, which: Which::One(path) }),
+        Action::BackupPrune { backup, directory, keep } => {
+            Box::new(Away { backup, which: Which::AllBut { directory, keep: *keep } })
+        }
+        Action::BackupModes { backup, directory } => Box::new(backup_files::Modes { backup, directory }),
+        Action::BackupVerify { .. }
+        | Action::BackupRestoreDrill { .. }
+        | Action::PostgresqlTerminate { .. }
+        | Action::PostgresqlTerminateIdle { .. }
+        | Action::PostgresqlDropSlot { .. }
+        | Action::RedisBgsave { .. } => Box::new(own::Deed::of(action)),
+        Action::HttpCall { url, method, status, undo_url, irreversible, .. } => Box::new(http_call::Call {
+            url,
+            method: *method,
+            status: *status,
+            undo_url: undo_url.as_ref(),
+            irreversible: *irreversible,
+        }),
         Action::Command { argv, undo_argv, probe_argv, touches } => {
             Box::new(command::Started { argv, undo_argv, probe_argv, touches })
         }

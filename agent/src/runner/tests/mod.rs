@@ -68,6 +68,7 @@ impl<'w> Life<'w> {
             processes: settings.processes.clone(),
             reclaimable: settings.reclaimable.clone(),
             settings: Some(Arc::clone(&settings)),
+            own: settings.own.clone(),
         };
         let engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
             .expect("resumes");

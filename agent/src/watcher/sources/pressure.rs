@@ -8,6 +8,8 @@ use crate::watcher::report::Fault;
 use crate::watcher::rounds::{self, Look, Seen};
 use crate::watcher::sink::{Afresh, Sink};
 use sopwith_domain::signal::{Severity, Subject};
+use sopwith_domain::value::{UnitName, Value};
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -136,7 +138,39 @@ fn fault(resource: &Resource, percent: f64) -> Fault {
     fault.integer("limit_percent", resource.limit);
     // In steps, so that small changes are no news.
     fault.integer("percent", (percent / 10.0) as i64 * 10);
+    if name == "memory"
+        && let Some((unit, bytes, percent)) = biggest()
+    {
+        fault.field("unit", Value::Unit(unit));
+        fault.integer("memory_bytes", bytes);
+        fault.integer("memory_percent", percent);
+    }
     fault
+}
+
+/// Returns the service that holds the most memory that no file stands behind, how much, and the share of all memory, in
+/// steps. Looked at only while memory is short.
+fn biggest() -> Option<(UnitName, u64, u64)> {
+    let kib = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let all = meminfo.lines().find(|line| line.starts_with("MemTotal:")).and_then(kib)?.saturating_mul(1024);
+    let mut units: BTreeMap<String, u64> = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
+        let path = entry.path();
+        let Ok(status) = std::fs::read_to_string(path.join("status")) else { continue };
+        let counts = |line: &&str| line.starts_with("RssAnon:") || line.starts_with("RssShmem:");
+        let used: u64 = status.lines().filter(counts).filter_map(kib).sum();
+        let groups = std::fs::read_to_string(path.join("cgroup")).unwrap_or_default();
+        let unit = groups.lines().find_map(|line| line.rsplit('/').find(|part| part.ends_with(".service")));
+        if let Some(unit) = unit.filter(|_| used > 0) {
+            *units.entry(unit.to_owned()).or_default() += used * 1024;
+        }
+    }
+    let (unit, bytes) = units.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+    let percent = bytes.saturating_mul(100).checked_div(all)?;
+    // In steps, so that small changes are no news.
+    let (bytes, percent) = (bytes >> 26 << 26, percent / 5 * 5);
+    (bytes > 0).then_some((UnitName::new(unit).ok()?, bytes, percent))
 }
 
 #[cfg(test)]
@@ -169,7 +203,10 @@ mod tests {
             let seen = watched.look();
             (seen.holds.iter().map(|(f, _)| f.fields.len()).collect::<Vec<_>>(), seen.blind.len())
         };
-        assert_eq!(look(), (vec![3], 0));
+        // Where a service uses much memory it is named with three fields more.
+        let (fields, blind) = look();
+        assert!(matches!(fields.as_slice(), [3] | [6]), "{fields:?}");
+        assert_eq!(blind, 0);
         std::fs::write(groups.join("memory.pressure"), text(1.0)).expect("written");
         assert_eq!(look(), (vec![], 0));
         std::fs::remove_file(groups.join("memory.pressure")).expect("removed");

@@ -51,6 +51,31 @@ impl Action {
             Self::FileMode { mode, .. } if octal_mode(mode).is_none() => {
                 Some(format!("mode {mode} must be three or four octal digits"))
             }
+            Self::BackupPrune { keep, .. } if *keep < 1 => {
+                Some(format!("keep is {keep}, must be at least 1"))
+            }
+            Self::PostgresqlTerminate { pid, start_us, idle_s, .. }
+                if *pid < 2 || *start_us < 1 || *idle_s < 1 =>
+            {
+                Some("pid must be at least 2, start_us and idle_s at least 1".into())
+            }
+            Self::PostgresqlTerminateIdle { below_percent, idle_s, most, .. }
+                if !(1..=100).contains(below_percent) || *idle_s < 1 || !(1..=1000).contains(most) =>
+            {
+                Some("below_percent must be 1 to 100, idle_s at least 1, most 1 to 1000".into())
+            }
+            Self::PostgresqlDropSlot { retained_mb, .. } if *retained_mb < 1 => {
+                Some(format!("retained_mb is {retained_mb}, must be at least 1"))
+            }
+            Self::HttpCall { status, .. } if !(100..=599).contains(status) => {
+                Some(format!("status is {status}, must be 100 to 599"))
+            }
+            Self::HttpCall { touches, .. } if touches.is_empty() => {
+                Some("touches must name what the call changes".into())
+            }
+            Self::HttpCall { undo_url: Some(_), irreversible: true, .. } => {
+                Some("a call with an undo_url is not irreversible".into())
+            }
             Self::Command { argv, undo_argv, probe_argv, touches } => {
                 let vectors = [argv, undo_argv, probe_argv];
                 if argv.first().is_none_or(|program| AbsPath::new(program.as_str()).is_err()) {

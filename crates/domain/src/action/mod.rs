@@ -7,6 +7,7 @@ mod words;
 
 use crate::signal::Subject;
 use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Word, Words};
+use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Url, Word};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -17,6 +18,7 @@ pub const ARGV_MAX: usize = 64;
 
 /// The names of all actions.
 pub const ACTIONS: [&str; 28] = [
+pub const ACTIONS: [&str; 29] = [
     "unit.start",
     "unit.stop",
     "unit.restart",
@@ -44,6 +46,18 @@ pub const ACTIONS: [&str; 28] = [
     "mount.unmount",
     "mount.remount",
     "clock.step",
+    "backup.run",
+    "backup.stop",
+    "backup.verify",
+    "backup.quarantine",
+    "backup.prune",
+    "backup.modes",
+    "backup.restore-drill",
+    "postgresql.terminate",
+    "postgresql.terminate-idle",
+    "postgresql.drop-slot",
+    "redis.bgsave",
+    "http.call",
     "command",
 ];
 
@@ -76,6 +90,23 @@ impl NftFamily {
             Self::Inet => "inet",
             Self::Ip => "ip",
             Self::Ip6 => "ip6",
+/// How a service on this host is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+impl Method {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
         }
     }
 }
@@ -198,6 +229,61 @@ pub enum Action {
     /// Has chrony set the clock right at once, if by its own measurement it is off by no more than this.
     #[serde(rename = "clock.step")]
     ClockStep { max_offset_s: i64 },
+    /// Starts what the agent's configuration names for this backup (its unit, or its command) and waits for its end.
+    /// Refuses while its job runs. Undone by moving what the job left in its folder out of the way.
+    #[serde(rename = "backup.run")]
+    BackupRun {
+        backup: Word,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<UnitName>,
+    },
+    /// Stops the unit of a backup's job that holds its lock and does nothing; one that gets on is left alone.
+    #[serde(rename = "backup.stop")]
+    BackupStop { backup: Word, unit: UnitName },
+    /// Reads the newest of a backup whole, or has its program check the repository. Changes nothing.
+    #[serde(rename = "backup.verify")]
+    BackupVerify { backup: Word },
+    /// Moves one archive and its own checksum aside, on the same file system.
+    #[serde(rename = "backup.quarantine")]
+    BackupQuarantine { backup: Word, path: AbsPath },
+    /// Moves all but the newest `keep` archives and their checksums aside, on the same file system. `keep` is what the
+    /// agent's configuration says (`keep.max`), and those that are kept must be whole.
+    #[serde(rename = "backup.prune")]
+    BackupPrune { backup: Word, directory: AbsPath, keep: i64 },
+    /// Takes the permissions beyond those declared from a backup's folder, archives and checksums.
+    #[serde(rename = "backup.modes")]
+    BackupModes { backup: Word, directory: AbsPath },
+    /// Restores the newest into a scratch folder within the declared bounds, and removes it again.
+    #[serde(rename = "backup.restore-drill")]
+    BackupRestoreDrill { backup: Word },
+    /// Ends one session of PostgreSQL, told by its number and the microsecond of its beginning, that has done nothing
+    /// for `idle_s` seconds; never a superuser's or a replication's. `name` is a check of the agent's configuration.
+    #[serde(rename = "postgresql.terminate")]
+    PostgresqlTerminate { name: Word, pid: i64, start_us: i64, idle_s: i64 },
+    /// Ends at most `most` sessions without a transaction that have done nothing for `idle_s` seconds, the longest idle
+    /// first, until less than `below_percent` of the connections is in use.
+    #[serde(rename = "postgresql.terminate-idle")]
+    PostgresqlTerminateIdle { name: Word, below_percent: i64, idle_s: i64, most: i64 },
+    /// Drops a replication slot that nobody reads and that holds back `retained_mb` megabytes of log or more.
+    #[serde(rename = "postgresql.drop-slot")]
+    PostgresqlDropSlot { name: Word, slot: Word, retained_mb: i64 },
+    /// Has Redis save a snapshot and waits for its success.
+    #[serde(rename = "redis.bgsave")]
+    RedisBgsave { name: Word },
+    /// Calls a service on this very host, by http and one of its own addresses, and wants this status.
+    #[serde(rename = "http.call")]
+    HttpCall {
+        url: Url,
+        method: Method,
+        status: i64,
+        /// Called the same way by an undo.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo_url: Option<Url>,
+        /// Whether the call changes something that cannot be taken back.
+        irreversible: bool,
+        /// What the call changes, for locks and declarations.
+        touches: Vec<Subject>,
+    },
     /// Starts a program with an argument vector, never through a shell. Without `undo_argv` it is irreversible,
     /// without `probe_argv` (exit 0: it took effect, 1: it did not) its effect cannot be known after a crash.
     #[serde(rename = "command")]
@@ -255,6 +341,18 @@ impl Action {
             Self::MountUnmount { .. } => "mount.unmount",
             Self::MountRemount { .. } => "mount.remount",
             Self::ClockStep { .. } => "clock.step",
+            Self::BackupRun { .. } => "backup.run",
+            Self::BackupStop { .. } => "backup.stop",
+            Self::BackupVerify { .. } => "backup.verify",
+            Self::BackupQuarantine { .. } => "backup.quarantine",
+            Self::BackupPrune { .. } => "backup.prune",
+            Self::BackupModes { .. } => "backup.modes",
+            Self::BackupRestoreDrill { .. } => "backup.restore-drill",
+            Self::PostgresqlTerminate { .. } => "postgresql.terminate",
+            Self::PostgresqlTerminateIdle { .. } => "postgresql.terminate-idle",
+            Self::PostgresqlDropSlot { .. } => "postgresql.drop-slot",
+            Self::RedisBgsave { .. } => "redis.bgsave",
+            Self::HttpCall { .. } => "http.call",
             Self::Command { .. } => "command",
         }
     }

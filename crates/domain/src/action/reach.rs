@@ -39,6 +39,25 @@ impl Action {
             }
             Self::ClockStep { .. } => vec![named("", "clock")],
             Self::Command { touches, .. } => touches.clone(),
+            Self::BackupRun { backup, unit } => {
+                let unit = unit.iter().cloned().map(Subject::Unit);
+                std::iter::once(Subject::Check(backup.clone())).chain(unit).collect()
+            }
+            Self::BackupStop { backup, unit } => {
+                vec![Subject::Check(backup.clone()), Subject::Unit(unit.clone())]
+            }
+            Self::BackupVerify { backup: name }
+            | Self::BackupRestoreDrill { backup: name }
+            | Self::PostgresqlTerminate { name, .. }
+            | Self::PostgresqlTerminateIdle { name, .. }
+            | Self::PostgresqlDropSlot { name, .. }
+            | Self::RedisBgsave { name } => vec![Subject::Check(name.clone())],
+            Self::BackupQuarantine { backup, path }
+            | Self::BackupPrune { backup, directory: path, .. }
+            | Self::BackupModes { backup, directory: path } => {
+                vec![Subject::Check(backup.clone()), Subject::Path(path.clone())]
+            }
+            Self::HttpCall { touches, .. } | Self::Command { touches, .. } => touches.clone(),
         }
     }
 
@@ -54,6 +73,15 @@ impl Action {
             Self::ProcessEnd { .. } | Self::ClockStep { .. } => Undo::Irreversible,
             // What a deleted file held is copied to quarantine, but no name leads back to it.
             Self::FileReclaimDeleted { .. } => Undo::Irreversible,
+            Self::BackupVerify { .. } | Self::BackupRestoreDrill { .. } | Self::RedisBgsave { .. } => {
+                Undo::Nothing
+            }
+            Self::BackupStop { .. }
+            | Self::PostgresqlTerminate { .. }
+            | Self::PostgresqlTerminateIdle { .. }
+            | Self::PostgresqlDropSlot { .. } => Undo::Irreversible,
+            Self::HttpCall { undo_url: None, irreversible: false, .. } => Undo::Nothing,
+            Self::HttpCall { irreversible: true, .. } => Undo::Irreversible,
             Self::Command { undo_argv, .. } if undo_argv.is_empty() => Undo::Irreversible,
             _ => Undo::Inverse,
         }

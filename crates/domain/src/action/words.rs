@@ -71,6 +71,36 @@ impl Action {
             Self::ClockStep { max_offset_s } => {
                 format!("Have chrony step the clock, by at most {max_offset_s} s")
             }
+            Self::BackupRun { backup, unit: Some(unit) } => format!("Make the backup {backup} by {unit}"),
+            Self::BackupRun { backup, unit: None } => format!("Make the backup {backup} by its command"),
+            Self::BackupStop { backup, unit } => {
+                format!("Stop {unit}, the job of {backup} that does nothing")
+            }
+            Self::BackupVerify { backup } => format!("Read the newest of the backup {backup} whole"),
+            Self::BackupQuarantine { path, .. } => format!("Move {path} and its checksum aside"),
+            Self::BackupPrune { directory, keep, .. } => {
+                format!(
+                    "Move all but the newest {keep} archives in {directory} aside, once those are found whole"
+                )
+            }
+            Self::BackupModes { directory, .. } => {
+                format!("Take permissions that were not declared from {directory} and the archives in it")
+            }
+            Self::BackupRestoreDrill { backup } => {
+                format!("Restore the newest of the backup {backup} into a scratch folder, and remove it")
+            }
+            Self::PostgresqlTerminate { name, pid, idle_s, .. } => {
+                format!("End session {pid} of {name}, which has done nothing for {idle_s} s or more")
+            }
+            Self::PostgresqlTerminateIdle { name, below_percent, idle_s, most } => format!(
+                "End up to {most} sessions of {name} that have done nothing for {idle_s} s or more, until below \
+                 {below_percent} % of the connections are in use"
+            ),
+            Self::PostgresqlDropSlot { name, slot, .. } => {
+                format!("Drop the replication slot {slot} of {name}, which nobody reads")
+            }
+            Self::RedisBgsave { name } => format!("Have Redis ({name}) save a snapshot"),
+            Self::HttpCall { url, method, .. } => format!("Call {} {url}", method.as_str()),
             Self::Command { argv, .. } => format!("Run {}", argv.join(" ")),
         }
     }

@@ -18,15 +18,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-struct World {
+pub(super) struct World {
     folder: tempfile::TempDir,
-    bench: Workbench,
+    pub(super) bench: Workbench,
     /// Removed with the world.
     _other: Option<tempfile::TempDir>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_quarantine_in(None)
     }
 
@@ -44,6 +44,7 @@ impl World {
             processes: BTreeMap::new(),
             reclaimable: Vec::new(),
             settings: None,
+            own: Own::default(),
         };
         Self { folder, bench, _other: other }
     }
@@ -98,17 +99,17 @@ impl World {
     }
 }
 
-fn step(action: Action) -> Step {
+pub(super) fn step(action: Action) -> Step {
     let undo = action.undo();
     let name = String::new();
     Step { name, require: vec![], action, expect: vec![], undo, irreversible_because: None, timeout_ms: 5000 }
 }
 
-fn context(step: &Step) -> StepContext<'_> {
+pub(super) fn context(step: &Step) -> StepContext<'_> {
     StepContext { run: Digest([7; 32]), index: 0, step }
 }
 
-fn restored(outcome: &UndoOutcome) -> bool {
+pub(super) fn restored(outcome: &UndoOutcome) -> bool {
     matches!(outcome, UndoResult::Restored { .. })
 }
 

@@ -232,9 +232,9 @@ impl Asked<'_> {
         let scratch = scratch.map_err(|e| format!("the scratch folder cannot be used: {e}"))?;
         let drill = crate::config::Drill { scratch: Some(At::of(scratch)), ..drill.clone() };
         Ok(match drill::run(self.backup, &drill, &newest, &self.folder).await {
-            drill::Outcome::Restored { bytes, files, took_ms } => {
-                Ok(format!("{newest} was restored: {files} files of {bytes} bytes in {took_ms} ms, removed again"))
-            }
+            drill::Outcome::Restored { bytes, files, took_ms } => Ok(format!(
+                "{newest} was restored: {files} files of {bytes} bytes in {took_ms} ms, removed again"
+            )),
             drill::Outcome::Failed { reason, words } => {
                 Err(format!("{newest} cannot be restored ({reason}): {words}"))
             }
@@ -312,7 +312,9 @@ fn judge_files(files: &FileSet, listing: &files::Listing, count: usize, memory: 
 fn told(trouble: Trouble) -> String {
     match trouble {
         Trouble::Unasked(reason) => reason,
-        Trouble::Repository { reason, words } => format!("the repository does not answer ({reason}): {words}"),
+        Trouble::Repository { reason, words } => {
+            format!("the repository does not answer ({reason}): {words}")
+        }
     }
 }
 

@@ -63,7 +63,10 @@ pub fn fault(backup: &Backup, what: &str, subject: Subject, severity: Severity, 
         fault.field("unit", Value::Unit((**unit).clone()));
     }
     if !backup.job.command.is_empty() {
-        fault.field("job_command", Value::Boolean(true));
+        fault.field("command_of", Value::Word(name.clone()));
+    }
+    if backup.drill.is_some() {
+        fault.field("drill_of", Value::Word(name.clone()));
     }
     if let Some(files) = &backup.files {
         fault.field("directory", Value::Path((*files.directory).clone()));

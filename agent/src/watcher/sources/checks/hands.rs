@@ -79,10 +79,7 @@ async fn work(kind: Kind<'_>, deed: &Deed) -> Answer {
         (Kind::Postgresql(probe), Deed::PostgresqlGone { pid, start_us }) => {
             sessions::gone(probe, Session { pid: *pid, start_us: *start_us }).await
         }
-        (
-            Kind::Postgresql(probe),
-            Deed::PostgresqlTerminateIdle { below_percent, idle_s, most, wait_s },
-        ) => {
+        (Kind::Postgresql(probe), Deed::PostgresqlTerminateIdle { below_percent, idle_s, most, wait_s }) => {
             let (below_percent, wait) = (*below_percent, Duration::from_secs(*wait_s));
             sessions::terminate_idle(probe, Idle { below_percent, idle_s: *idle_s, most: *most, wait }).await
         }

@@ -101,6 +101,8 @@ impl Kept {
         fault.integer("memory_bytes", memory.bytes);
         fault.integer("grown_bytes", grown as u64);
         fault.integer("full_in_s", in_s as u64);
+        // What it has to be below again for it to have helped that it was started anew.
+        fault.integer("limit", memory.bytes.saturating_sub(grown as u64 / 2));
         if let Some(limit) = memory.limit {
             fault.integer("memory_limit_bytes", limit);
         }

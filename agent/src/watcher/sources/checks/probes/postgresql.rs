@@ -183,12 +183,7 @@ fn connections(probe: &PostgresqlProbe, (used, idle): (i64, i64), most: i64, see
 }
 
 /// Of a superuser's or a replication's session it is not told when it began: nothing is done about those.
-fn idle(
-    probe: &PostgresqlProbe,
-    idle_s: i64,
-    (pid, start_us): (Option<i64>, Option<i64>),
-    seen: &mut Seen,
-) {
+fn idle(probe: &PostgresqlProbe, idle_s: i64, (pid, start_us): (Option<i64>, Option<i64>), seen: &mut Seen) {
     let time = Duration::from_secs(idle_s.unsigned_abs());
     let long = rising(&probe.idle_in_transaction, &Period(time));
     if long != Verdict::Ok {

@@ -51,8 +51,7 @@ fn drifted(data: &DataFolder) -> Option<bool> {
         };
         text.lines().find_map(number)
     };
-    let (owner, group) =
-        (id("/etc/passwd", data.owner.as_str())?, id("/etc/group", data.group.as_str())?);
+    let (owner, group) = (id("/etc/passwd", data.owner.as_str())?, id("/etc/group", data.group.as_str())?);
     Some((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777) != (owner, group, data.mode.0))
 }
 
@@ -135,4 +134,79 @@ async fn tell<S: AsyncRead + AsyncWrite + Unpin>(probe: &RedisProbe, stream: &mu
     persistence(probe, &info(stream).await?, None, &mut seen);
     seen.line_from_findings();
     Ok(if seen.verdict == Verdict::Ok { Ok("it saves".into()) } else { Err(seen.line) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Kind};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    fn probe(text: &str) -> RedisProbe {
+        let config =
+            Config::parse(&format!("checks:\n- {{name: c, redis: {text}}}\n")).expect("it can be used");
+        let Kind::Redis(probe) = config.checks[0].kind() else { panic!("no redis") };
+        probe.clone()
+    }
+
+    /// A Redis that answers each command with the next of these.
+    async fn redis(answers: &'static [&'static str]) -> RedisProbe {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let port = listener.local_addr().expect("bound").port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("accepted");
+            let mut buffer = [0; 1024];
+            for answer in answers {
+                if stream.read(&mut buffer).await.unwrap_or(0) == 0 {
+                    return;
+                }
+                let text = if answer.starts_with(['+', '-']) {
+                    format!("{answer}\r\n")
+                } else {
+                    format!("${}\r\n{answer}\r\n", answer.len())
+                };
+                stream.write_all(text.as_bytes()).await.expect("written");
+            }
+        });
+        probe(&format!("{{connect: '127.0.0.1:{port}'}}"))
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_waited_for_and_its_failure_told() {
+        const RUNS: &str = "rdb_bgsave_in_progress:1\r\nrdb_last_bgsave_status:err";
+        const FAILED: &str = "rdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:err";
+        const SAVED: &str = "rdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:ok";
+        for (answers, is) in [
+            (&[FAILED, "+Background saving started", RUNS, SAVED][..], Ok(true)),
+            (&[RUNS, FAILED, "+Background saving started", FAILED], Ok(false)),
+            (&[FAILED, "-ERR can't fork"], Ok(false)),
+            (&["-NOPERM"], Err(())),
+            (&[], Err(())),
+        ] {
+            let probe = redis(answers).await;
+            let answer = ask(&probe, Wanted::Save).await;
+            assert_eq!(answer.clone().map(|is| is.is_ok()).map_err(drop), is, "{answers:?}: {answer:?}");
+        }
+        let saves = redis(&[SAVED]).await;
+        assert!(ask(&saves, Wanted::Tell).await.expect("told").is_ok());
+        let fails = redis(&[FAILED]).await;
+        assert!(ask(&fails, Wanted::Tell).await.expect("told").is_err());
+    }
+
+    #[test]
+    fn a_folder_is_held_against_what_is_declared() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let told = |mode: &str| {
+            let text = format!(
+                "{{data: {{path: {}, owner: root, group: root, mode: {mode}}}}}",
+                folder.path().display()
+            );
+            drifted(probe(&text).data.as_ref().expect("said"))
+        };
+        let metadata = std::fs::metadata(folder.path()).expect("metadata");
+        let own = metadata.uid() == 0 && metadata.gid() == 0;
+        assert_eq!(told(&format!("{:04o}", metadata.mode() & 0o7777)), Some(!own));
+        assert_eq!(told("0001"), Some(true));
+    }
 }
