@@ -145,7 +145,7 @@ fn round(world: &mut World, action: Action) -> Vec<String> {
     names
 }
 
-const FILES: &str = "backups:\n- name: shop\n  keep: {min: 1, max: 2}\n  files: {directory: FOLDER/b, pattern: 'shop-*.tar', mode: 0600, directory_mode: 0700}\n";
+const FILES: &str = "backups:\n- name: shop\n  keep: {min: 1, max: 2}\n  files: {directory: FOLDER/b, pattern: 'shop-*.dat', mode: 0600, directory_mode: 0700}\n";
 
 fn prune(world: &World, keep: i64) -> Action {
     Action::BackupPrune { backup: word("shop"), directory: path(&world.folder.path().join("b")), keep }
@@ -155,19 +155,19 @@ fn prune(world: &World, keep: i64) -> Action {
 fn archives_go_aside_and_come_back_as_they_were() {
     let mut world = World::new(FILES);
     for days in 0..5 {
-        world.archive(&format!("shop-{days}.tar"), days);
+        world.archive(&format!("shop-{days}.dat"), days);
     }
     fs::write(world.at("notes.txt"), "somebody's").expect("written");
     assert_eq!(world.backup("few").status.code(), Some(1));
     let action = prune(&world, 2);
     let left = round(&mut world, action);
-    let kept = ["notes.txt", "shop-0.tar", "shop-0.tar.sha256", "shop-1.tar", "shop-1.tar.sha256"];
+    let kept = ["notes.txt", "shop-0.dat", "shop-0.dat.sha256", "shop-1.dat", "shop-1.dat.sha256"];
     assert_eq!(left, kept);
-    let one = Action::BackupQuarantine { backup: word("shop"), path: path(&world.at("shop-4.tar")) };
+    let one = Action::BackupQuarantine { backup: word("shop"), path: path(&world.at("shop-4.dat")) };
     let left = round(&mut world, one);
     assert!(!left.iter().any(|name| name.starts_with("shop-4")), "{left:?}");
     for (mode, folder) in [(0o666, 0o755), (0o604, 0o700)] {
-        fs::set_permissions(world.at("shop-1.tar"), Permissions::from_mode(mode)).expect("chmod");
+        fs::set_permissions(world.at("shop-1.dat"), Permissions::from_mode(mode)).expect("chmod");
         fs::set_permissions(world.at(""), Permissions::from_mode(folder)).expect("chmod");
         assert_eq!(world.backup("private").status.code(), Some(1));
         let action =
@@ -180,7 +180,7 @@ fn archives_go_aside_and_come_back_as_they_were() {
 fn nothing_is_pruned_that_the_configuration_does_not_say_or_while_one_that_stays_is_damaged() {
     let mut world = World::new(FILES);
     for days in 0..4 {
-        world.archive(&format!("shop-{days}.tar"), days);
+        world.archive(&format!("shop-{days}.dat"), days);
     }
     let before = world.fingerprint();
     for keep in [1, 3] {
@@ -192,29 +192,29 @@ fn nothing_is_pruned_that_the_configuration_does_not_say_or_while_one_that_stays
     let no_archive = Action::BackupQuarantine { backup: word("shop"), path: path(Path::new("/etc/passwd")) };
     assert!(actions::capture(&mut world.bench, context(&step(no_archive))).is_err());
     assert_eq!(world.fingerprint(), before);
-    fs::write(world.at("shop-1.tar"), "rotten").expect("written");
+    fs::write(world.at("shop-1.dat"), "rotten").expect("written");
     let then = SystemTime::now() - Duration::from_secs(86_400);
-    File::open(world.at("shop-1.tar")).and_then(|f| f.set_modified(then)).expect("times");
+    File::open(world.at("shop-1.dat")).and_then(|f| f.set_modified(then)).expect("times");
     let step = step(prune(&world, 2));
     let refused = actions::capture(&mut world.bench, context(&step)).expect_err("one that stays is damaged");
-    assert!(refused.contains("shop-1.tar"), "{refused}");
+    assert!(refused.contains("shop-1.dat"), "{refused}");
 }
 
 #[test]
 fn what_changed_since_is_left_alone() {
     let mut world = World::new(FILES);
     for days in 0..4 {
-        world.archive(&format!("shop-{days}.tar"), days);
+        world.archive(&format!("shop-{days}.dat"), days);
     }
     let step = step(prune(&world, 2));
     let prior = capture(&mut world, &step);
-    fs::write(world.at("shop-3.tar"), "written anew since").expect("written");
+    fs::write(world.at("shop-3.dat"), "written anew since").expect("written");
     assert!(done(&actions::perform(&mut world.bench, context(&step), &prior)));
-    assert!(world.names().contains(&"shop-3.tar".to_owned()), "it is another file by now");
+    assert!(world.names().contains(&"shop-3.dat".to_owned()), "it is another file by now");
     // Somebody puts another file where one was taken away.
-    world.archive("shop-2.tar", 0);
+    world.archive("shop-2.dat", 0);
     let undone = actions::undo(&mut world.bench, context(&step), &prior);
-    assert!(matches!(undone, UndoResult::Residue { ref what } if what.contains("shop-2.tar")), "{undone:?}");
+    assert!(matches!(undone, UndoResult::Residue { ref what } if what.contains("shop-2.dat")), "{undone:?}");
 }
 
 /// A job that makes an archive with its checksum, or fails half-way.
@@ -224,13 +224,13 @@ fn job(world: &World, script: &str) {
     fs::set_permissions(&file, Permissions::from_mode(0o700)).expect("chmod");
 }
 
-const JOB: &str = "backups:\n- name: shop\n  keep: {min: 1, max: 2}\n  job: {command: [FOLDER/job], lock: FOLDER/lock, stalled_after: 1s}\n  files: {directory: FOLDER/b, pattern: 'shop-*.tar'}\n  drill: {unpack: [/bin/cp, '{archive}', '{scratch}'], expect: [shop-new.tar], max_bytes: 1MiB}\n";
-const MAKES: &str = "echo new > shop-new.tar; sha256sum shop-new.tar > shop-new.tar.sha256";
+const JOB: &str = "backups:\n- name: shop\n  keep: {min: 1, max: 2}\n  job: {command: [FOLDER/job], lock: FOLDER/lock, stalled_after: 1s}\n  files: {directory: FOLDER/b, pattern: 'shop-*.dat'}\n  drill: {unpack: [/bin/cp, '{archive}', '{scratch}'], expect: [shop-new.dat], max_bytes: 1MiB}\n";
+const MAKES: &str = "echo new > shop-new.dat; sha256sum shop-new.dat > shop-new.dat.sha256";
 
 #[test]
 fn a_backup_is_made_read_and_restored_or_leaves_nothing() {
     let mut world = World::new(JOB);
-    world.archive("shop-old.tar", 9);
+    world.archive("shop-old.dat", 9);
     let run = step(Action::BackupRun { backup: word("shop"), unit: None });
     assert_eq!(world.backup("fresh").status.code(), Some(1), "nine days are too old");
     job(&world, MAKES);
@@ -238,7 +238,7 @@ fn a_backup_is_made_read_and_restored_or_leaves_nothing() {
     let prior = capture(&mut world, &run);
     let outcome = actions::perform(&mut world.bench, context(&run), &prior);
     assert!(
-        matches!(outcome, StepResult::Done { ref output } if output.contains("shop-new.tar")),
+        matches!(outcome, StepResult::Done { ref output } if output.contains("shop-new.dat")),
         "{outcome:?}"
     );
     for question in ["fresh", "intact", "idle", "drill"] {
@@ -263,14 +263,14 @@ fn a_backup_is_made_read_and_restored_or_leaves_nothing() {
         assert!(now.remove(".sopwith-aside").is_some() && aside.is_dir(), "what was made can be had back");
         assert_eq!(now, before);
     }
-    job(&world, "echo half > .shop-new.tar.part; exit 74");
+    job(&world, "echo half > .shop-new.dat.part; exit 74");
     let failing = step(Action::BackupRun { backup: word("shop"), unit: None });
     let failing = StepContext { run: Digest([8; 32]), index: 0, step: &failing };
     let prior = actions::capture(&mut world.bench, failing).expect("captured");
     let outcome = actions::perform(&mut world.bench, failing, &prior);
     assert!(matches!(outcome, StepResult::Failed { ref reason, .. } if reason.contains("74")), "{outcome:?}");
     actions::undo(&mut world.bench, failing, &prior);
-    assert!(!world.at(".shop-new.tar.part").exists(), "nothing half-made is left");
+    assert!(!world.at(".shop-new.dat.part").exists(), "nothing half-made is left");
 }
 
 #[test]

@@ -401,7 +401,8 @@ fn the_handbook_names_every_action_check_and_sop() {
     let text: String =
         pages.iter().map(|page| read(&root().join(format!("docs/handbook/{page}.md")))).collect();
     let pages = ["signals", "backups", "inspections", "kernel", "logs", "metrics", "norms"];
-    let text: String = pages.iter().map(|page| read(&root().join(format!("docs/handbook/{page}.md")))).collect();
+    let text: String =
+        pages.iter().map(|page| read(&root().join(format!("docs/handbook/{page}.md")))).collect();
     let names = vocabulary().into_keys().map(str::to_owned);
     let kinds = shipped().into_iter().flat_map(|p| p.answers.into_iter().map(|a| a.kind.to_string()));
     let missing: BTreeSet<_> =
