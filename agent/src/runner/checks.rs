@@ -287,11 +287,7 @@ fn pidfile_stale(systemd: &mut Systemd, path: &AbsPath, unit: &UnitName) -> Seen
         return Ok(());
     }
     let main_pid = systemd.state(unit)?.main_pid;
-    holds(
-        !kernel_checks::in_unit(process.pid, unit) && main_pid != pid,
-        format!("process {pid} belongs to {unit}"),
-    )
-    holds(!in_unit(pid, unit) && main_pid != pid, format!("process {pid} belongs to {unit}"))
+    holds(!kernel_checks::in_unit(pid, unit) && main_pid != pid, format!("process {pid} belongs to {unit}"))
 }
 
 fn foreign(settings: &Settings, ip: IpAddr) -> Seen {

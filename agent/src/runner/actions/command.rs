@@ -130,7 +130,6 @@ fn perform(programs: &Bound<'_>, argv: &[String], timeout_ms: i64, lock: &Path, 
 }
 
 /// Waits until nothing of an interrupted program lives.
-pub(super) fn over(lock: &Path) -> Result<(), String> {
 pub fn over(lock: &Path) -> Result<(), String> {
     let Ok(file) = File::open(lock) else { return Ok(()) };
     let began_ms = clock::boot_ms();

@@ -4,10 +4,10 @@
 
 pub mod accounts;
 mod act;
-pub mod clock_step;
 mod aside;
 mod backup_files;
 mod backup_job;
+pub mod clock_step;
 pub mod command;
 mod file_attributes;
 mod file_discard;
@@ -17,14 +17,13 @@ mod file_reclaim_deleted;
 mod file_replace;
 mod file_rotate;
 mod file_truncate;
+mod http_call;
 pub mod link_mtu;
 mod meta;
 mod mount;
 mod mount_remount;
 pub mod mount_table;
 pub mod nft;
-mod http_call;
-mod meta;
 mod own;
 mod place;
 mod process;

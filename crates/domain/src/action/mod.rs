@@ -6,8 +6,7 @@ mod reach;
 mod words;
 
 use crate::signal::Subject;
-use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Word, Words};
-use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Url, Word};
+use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Url, Word, Words};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -17,8 +16,7 @@ pub const WRITE_BYTES_MAX: usize = 64 * 1024;
 pub const ARGV_MAX: usize = 64;
 
 /// The names of all actions.
-pub const ACTIONS: [&str; 28] = [
-pub const ACTIONS: [&str; 29] = [
+pub const ACTIONS: &[&str] = &[
     "unit.start",
     "unit.stop",
     "unit.restart",
@@ -90,6 +88,10 @@ impl NftFamily {
             Self::Inet => "inet",
             Self::Ip => "ip",
             Self::Ip6 => "ip6",
+        }
+    }
+}
+
 /// How a service on this host is called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

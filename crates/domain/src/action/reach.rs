@@ -38,7 +38,6 @@ impl Action {
                 vec![Subject::Mount(mount.clone())]
             }
             Self::ClockStep { .. } => vec![named("", "clock")],
-            Self::Command { touches, .. } => touches.clone(),
             Self::BackupRun { backup, unit } => {
                 let unit = unit.iter().cloned().map(Subject::Unit);
                 std::iter::once(Subject::Check(backup.clone())).chain(unit).collect()
