@@ -48,6 +48,7 @@ impl World {
             programs: Programs { supervisor: AGENT.into() },
             processes: BTreeMap::new(),
             reclaimable: Vec::new(),
+            settings: None,
             own: Own { argv: vec![AGENT.into(), "--config".into(), file.display().to_string()], backups },
         };
         Self { folder, bench }

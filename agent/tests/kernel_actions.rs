@@ -63,6 +63,7 @@ impl World {
             processes: [].into(),
             reclaimable: Vec::new(),
             settings: None,
+            own: Default::default(),
         };
         Self { folder, bench }
     }
