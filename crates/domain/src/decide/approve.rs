@@ -68,7 +68,11 @@ pub fn decide(state: &State, id: IncidentId, said: &Said<'_>, now: Timestamp) ->
         Outcome::Granted(approval) => {
             events.push(Event::PlanApproved { incident: id, approval: approval.clone() });
             let approved = ApprovedPlan::recorded(proposal.plan.clone(), approval);
-            events.extend(approved.and_then(|approved| release_or_hold(state, id, &approved, None, now)));
+            events.extend(
+                approved.and_then(|approved| {
+                    release_or_hold(state, (id, &incident.signal), &approved, None, now)
+                }),
+            );
         }
     }
     Ok(events)

@@ -37,7 +37,9 @@ fn incident_due(state: &State, incident: &Incident, now: Timestamp) -> Option<Co
             }
             let touches: Vec<_> = proposal.plan.touches().into_iter().collect();
             let forbidden = state.hosts.get(&incident.host)?.declarations.forbid(&touches, now).is_some();
-            let news = release_or_hold(state, id, approved, proposal.held.as_deref(), now).is_some();
+            let news =
+                release_or_hold(state, (id, &incident.signal), approved, proposal.held.as_deref(), now)
+                    .is_some();
             (forbidden || news).then_some(Command::Release { incident: id })
         }
         (Phase::Approved | Phase::Running, Some(proposal)) => {
@@ -83,8 +85,13 @@ fn unheard_reason(state: &State, incident: &Incident, now: Timestamp) -> Option<
         Some(WhyNot::Declared { .. }) => declared(),
         Some(WhyNot::Stopped { .. }) => state.stop.is_some(),
         Some(WhyNot::WithOthers { .. }) => silence::told_with_another(state, incident),
-        Some(WhyNot::Storm { .. }) => state.storm.is_some(),
-        Some(WhyNot::LookAfresh { .. } | WhyNot::Follows { .. } | WhyNot::OneOfMany { .. }) | None => false,
+        Some(
+            WhyNot::LookAfresh { .. }
+            | WhyNot::Follows { .. }
+            | WhyNot::OneOfMany { .. }
+            | WhyNot::Storm { .. },
+        )
+        | None => false,
     };
     let unheard = now.since(incident.waiting_since) >= CONFIRM_MS;
     (unheard && !on_purpose && !mutant::is(Mutant::ForgetUnheard))

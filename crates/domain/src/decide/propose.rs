@@ -202,6 +202,8 @@ fn proposed(state: &State, case: &Case<'_>, plan: Plan, now: Timestamp) -> Vec<E
     let Some(approval) = approval::standing(&plan, policy, now) else { return events };
     events.push(Event::PlanApproved { incident: case.id, approval: approval.clone() });
     let approved = ApprovedPlan::recorded(plan, approval);
-    events.extend(approved.and_then(|approved| release_or_hold(state, case.id, &approved, None, now)));
+    events.extend(
+        approved.and_then(|approved| release_or_hold(state, (case.id, case.signal), &approved, None, now)),
+    );
     events
 }

@@ -9,6 +9,7 @@ use crate::ids::{Digest, HostId, IncidentId};
 use crate::incident::{Documents, Phase, WhyNot};
 use crate::mutant::{self, Mutant};
 use crate::order::Order;
+use crate::signal::Signal;
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -22,9 +23,9 @@ pub struct Blocked {
 ///
 /// # Errors
 /// Names what is in the way. The text stays the same for as long as the reason does.
-pub fn may_release(
+fn may_release(
     state: &State,
-    incident: IncidentId,
+    (incident, signal): (IncidentId, &Signal),
     approved: &ApprovedPlan,
     now: Timestamp,
 ) -> Result<(), Blocked> {
@@ -36,7 +37,7 @@ pub fn may_release(
         return blocked(format!("automation is stopped: {}", stop.reason));
     }
     if automatic(approved)
-        && let Some(reason) = braked(state, incident, now)
+        && let Some(reason) = braked(state, signal, now)
     {
         return blocked(reason);
     }
@@ -53,13 +54,11 @@ pub fn may_release(
     Ok(())
 }
 
-/// Returns why nothing may start by itself for this incident, if that is so.
-fn braked(state: &State, id: IncidentId, now: Timestamp) -> Option<String> {
+/// Returns why nothing may start by itself for this fault, if that is so.
+fn braked(state: &State, signal: &Signal, now: Timestamp) -> Option<String> {
     if let Some(storm) = &state.storm {
         return Some(WhyNot::Storm { root: storm.root }.to_string());
     }
-    // An incident that opens in this very batch was asked about before.
-    let signal = &state.incidents.get(&id)?.signal;
     if storm::below_floor(state, signal) {
         return Some("too many hosts have a critical fault at the same time".into());
     }
@@ -74,13 +73,13 @@ pub fn automatic(approved: &ApprovedPlan) -> bool {
 /// Returns the release of an approved plan, or why it has to wait, unless that was said before.
 pub fn release_or_hold(
     state: &State,
-    incident: IncidentId,
+    about: (IncidentId, &Signal),
     approved: &ApprovedPlan,
     held: Option<&str>,
     now: Timestamp,
 ) -> Option<Event> {
-    let plan = approved.plan().digest();
-    match may_release(state, incident, approved, now) {
+    let (incident, plan) = (about.0, approved.plan().digest());
+    match may_release(state, about, approved, now) {
         Ok(()) => Some(Event::OrderReleased { incident, plan, automatic: automatic(approved) }),
         Err(Blocked { reason }) if held == Some(reason.as_str()) || mutant::is(Mutant::HoldSilently) => None,
         Err(Blocked { reason }) => Some(Event::ReleaseHeld { incident, plan, reason }),
@@ -110,7 +109,7 @@ pub fn release(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Even
             Event::Refrained { incident: id, why_not: WhyNot::Declared { forbidden } },
         ]);
     }
-    Ok(release_or_hold(state, id, approved, held, now).into_iter().collect())
+    Ok(release_or_hold(state, (id, &incident.signal), approved, held, now).into_iter().collect())
 }
 
 /// Returns the orders still owed to a host: released and not yet heard of. Delivery repeats until they are, also

@@ -440,14 +440,3 @@ fn what_answers_a_kind_follows_the_library() {
     told.install(playbook("auto", "down", "auto", 2));
     assert_eq!(known(&told), before - 1);
 }
-
-#[test]
-fn an_order_carries_what_it_was_approved_with() {
-    let mut told = Told::new();
-    told.raise("stuck");
-    let before = owed(&told.state, &web());
-    told.retire("auto");
-    told.policy("approvers: 2");
-    assert_eq!(owed(&told.state, &web()), before);
-    assert_eq!(before.len(), 1);
-}

@@ -222,3 +222,14 @@ fn a_ledger_goes_on_where_no_approval_from_before_is_fresh() {
     let quiet = Told::new();
     assert_eq!(resumes_at(&quiet.state, quiet.now, Timestamp(0)), quiet.now);
 }
+
+#[test]
+fn an_order_carries_what_it_was_approved_with() {
+    let mut told = Told::new();
+    told.raise("stuck");
+    let before = owed(&told.state, &web());
+    told.retire("auto");
+    told.policy("approvers: 2");
+    assert_eq!(owed(&told.state, &web()), before);
+    assert_eq!(before.len(), 1);
+}
