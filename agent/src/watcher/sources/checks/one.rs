@@ -23,6 +23,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// How late a run may begin that is not to be made up for.
 const LATE_MS: u64 = 300_000;
+/// A check that could not look tries again after so long, however seldom it is due: the runner may just be starting.
+const BLIND_AGAIN: Duration = Duration::from_secs(60);
 
 /// What one check has to tell.
 #[derive(Debug)]
@@ -101,6 +103,7 @@ impl One {
             if let What::Ran { faults, .. } = &what {
                 said.clone_from(faults);
             }
+            let blind = matches!(what, What::Blind(_));
             let overrun = if turn.run { self.overrun(boot_ms, wall) } else { 0 };
             let outcome = Outcome {
                 name: (*self.check.name).clone(),
@@ -112,7 +115,7 @@ impl One {
             if self.to.send(outcome).await.is_err() {
                 return;
             }
-            turn = self.wait(&wake, &mut asked, !said.is_empty()).await;
+            turn = self.wait(&wake, &mut asked, !said.is_empty(), blind).await;
         }
     }
 
@@ -136,7 +139,9 @@ impl One {
     }
 
     /// Waits until it is due, a file changes, or all are to look afresh.
-    async fn wait(&self, wake: &Wake, asked: &mut watch::Receiver<u64>, failing: bool) -> Turn {
+    async fn wait(&self, wake: &Wake, asked: &mut watch::Receiver<u64>, failing: bool, blind: bool) -> Turn {
+        let again = tokio::time::sleep(BLIND_AGAIN);
+        tokio::pin!(again);
         let mut next = self.schedule.next(clock::boot_ms(), clock::now(), &Local);
         loop {
             let (boot_ms, wall) = (clock::boot_ms(), clock::now());
@@ -148,6 +153,7 @@ impl One {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = &mut again, if blind => return Turn { run: true, afresh: false, missed: 0 },
                 () = wake.changed() => return Turn { run: true, afresh: false, missed: 0 },
                 // What runs seldom may cost much: it looks afresh only where that could end a fault.
                 Ok(()) = asked.changed() => {
