@@ -25,6 +25,7 @@ mod quarantine_expiry;
 mod settings;
 mod socket;
 mod step_exec;
+mod step_output;
 mod trusted;
 
 pub use confine::Confinement;
