@@ -6,11 +6,12 @@ use sopwith_domain::check::CHECKS;
 use sopwith_domain::ids::{Digest, Epoch, HostId, IncidentId};
 use sopwith_domain::matching::{Choice, choose};
 use sopwith_domain::plan::{Plan, Target};
-use sopwith_domain::playbook::{Case, Playbook, Risk};
+use sopwith_domain::playbook::{Answers, Case, Playbook, Risk};
 use sopwith_domain::policy::Policy;
 use sopwith_domain::protect;
 use sopwith_domain::signal::{Signal, Subject};
 use sopwith_domain::value::{ProcessRef, Value, ValueType, Word};
+use sopwith_tests::model::vocabulary;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -118,105 +119,6 @@ fn a_tie_is_nobodys() {
     );
 }
 
-/// Every field that a signal of the vocabulary may carry, with values that matter to some SOP.
-fn vocabulary() -> BTreeMap<&'static str, Vec<Value>> {
-    let of = |value_type: ValueType, texts: &[&str]| -> Vec<Value> {
-        texts.iter().map(|text| value_type.parse(text).expect("a value")).collect()
-    };
-    use ValueType::{Boolean, Glob, Integer, Ip, Path, Process, Unit, Url, Word, Words};
-    BTreeMap::from([
-        (
-            "unit_result",
-            of(Word, &["signal", "exit-code", "oom-kill", "start-limit-hit", "core-dump", "success"]),
-        ),
-        ("starts_10m", of(Integer, &["0", "5", "6"])),
-        ("oneshot", of(Boolean, &["true"])),
-        (
-            "reason",
-            of(
-                Word,
-                &["heartbeat", "heartbeat", "heartbeat", "health", "mode", "too-many", "stalled", "rdb", "many",
-                  "refused", "stopped"],
-            ),
-        ),
-        ("backup", of(Word, &["shop"])),
-        ("command_of", of(Word, &["shop"])),
-        ("drill_of", of(Word, &["shop"])),
-        ("job", of(Word, &["idle", "hung"])),
-        // A folder of backups; or whether the folder of a mount is there.
-        (
-            "directory",
-            [of(Path, &["/srv/backups", "/etc", "/var/lib/redis"]), of(Boolean, &["true", "false"])].concat(),
-        ),
-        ("path", of(Path, &["/srv/backups/a.tar", "/etc"])),
-        ("keep", of(Integer, &["-1", "0", "14"])),
-        ("check", of(Word, &["db"])),
-        ("idle_percent", of(Integer, &["0", "49", "50", "101"])),
-        ("backend_pid", of(Integer, &["0", "1", "4711"])),
-        ("backend_start_us", of(Integer, &["0", "1760000000000001"])),
-        ("slot", of(Word, &["old"])),
-        ("active", of(Boolean, &["true", "false"])),
-        ("retained_mb", of(Integer, &["0", "2000"])),
-        ("directory_drifted", of(Boolean, &["true"])),
-        ("disk_full", of(Boolean, &["true"])),
-        ("wanted_owner", of(Word, &["redis"])),
-        ("wanted_group", of(Word, &["redis"])),
-        ("wanted_mode", of(Word, &["0750", "9"])),
-        ("may_restart", of(Boolean, &["true"])),
-        ("limit", of(Integer, &["0", "262144000"])),
-        ("metric", of(Word, &["sopwith_unit_memory_bytes", "other"])),
-        ("resource", of(Word, &["memory", "cpu"])),
-        ("memory_bytes", of(Integer, &["0", "400000000"])),
-        ("memory_percent", of(Integer, &["0", "39", "51"])),
-        ("health_failure", of(Word, &["timeout", "refused", "status", "other"])),
-        ("process", of(Process, &["1@1", "4711@9", "4711@9"])),
-        ("process_state", of(Word, &["T", "t", "S", "S", "D"])),
-        ("health_url", of(Url, &["http://127.0.0.1/"])),
-        ("heartbeat_path", of(Path, &["/run/beat"])),
-        ("heartbeat_max_age_s", of(Integer, &["0", "10", "10", "10"])),
-        ("config_path", of(Path, &["/etc/x.conf", "/var/x", "/etc/sopwith/agent.yaml", "/etc/resolv.conf"])),
-        ("known_good", of(Path, &["/var/lib/good/x.conf"])),
-        ("config_drifted", of(Boolean, &["true"])),
-        ("pidfile", of(Path, &["/run/x.pid", "/etc/x"])),
-        ("pidfile_stale", of(Boolean, &["true"])),
-        ("unit", of(Unit, &["x.service"])),
-        ("ip", of(Ip, &["203.0.113.9", "127.0.0.1", "::1"])),
-        ("block_table", of(Word, &["filter"])),
-        ("block_set", of(Word, &["blocked"])),
-        ("clear_percent", of(Integer, &["0", "70"])),
-        ("reclaim_directory", of(Path, &["/srv/x", "/etc", "/var/lib/systemd/coredump"])),
-        ("reclaim_pattern", of(Glob, &["*.log.*", "core.*"])),
-        ("reclaim_keep", of(Integer, &["-1", "0", "2"])),
-        ("log_path", of(Path, &["/var/log/x.log"])),
-        ("log_unit", of(Unit, &["x.service"])),
-        ("held_process", of(Process, &["4711@9"])),
-        ("held_path", of(Path, &["/var/log/x.log", "/var/lib/db/x"])),
-        ("held_inode", of(Integer, &["0", "12"])),
-        ("held_log", of(Boolean, &["true"])),
-        ("start_program", of(Path, &["/usr/local/bin/start-x"])),
-        ("holds_agent", of(Boolean, &["true"])),
-        ("by_hand", of(Boolean, &["true"])),
-        ("hidden_entries", of(Integer, &["0", "3"])),
-        ("fs_errors", of(Integer, &["0", "3"])),
-        (
-            "key",
-            of(Word, &["net.ipv4.tcp_syncookies", "kernel.core_pattern", "net.ipv4.ip_local_port_range"]),
-        ),
-        ("value", of(Words, &["1", "32768 60999"])),
-        ("forwards", of(Boolean, &["true"])),
-        ("interface", of(Word, &["eth0"])),
-        ("expected_mtu", of(Integer, &["0", "1500"])),
-        ("port", of(Integer, &["0", "80"])),
-        ("protocol", of(Word, &["tcp", "udp"])),
-        ("nft_family", of(Word, &["inet", "bridge"])),
-        ("nft_table", of(Word, &["filter"])),
-        ("nft_chain", of(Word, &["input"])),
-        ("nft_handle", of(Integer, &["-1", "7"])),
-        ("nft_rule", of(Word, &["0123456789abcdef0123456789abcdef"])),
-        ("daemon", of(Unit, &["chrony.service", "x.service"])),
-    ])
-}
-
 /// A small generator (xorshift): the same signals in every run, and many of them.
 struct Random(u64);
 
@@ -240,9 +142,9 @@ fn no_signal_leaves_two_equally_good_and_no_values_mean_all() {
     let some = cases().remove(0).1.signal;
     // What somebody can do something about comes more often than what nobody can.
     let often = |p: &Playbook| if p.risk == Risk::Never { 1 } else { 4 };
-    let kinds: Vec<_> = playbooks
+    let answers: Vec<&Answers> = playbooks
         .iter()
-        .flat_map(|p| p.answers.iter().flat_map(|a| std::iter::repeat_n(a.kind.clone(), often(p))))
+        .flat_map(|p| p.answers.iter().flat_map(|a| std::iter::repeat_n(a, often(p))))
         .collect();
     let subject = |kind: &str, random: &mut Random| -> Subject {
         let usual: &[&str] = match kind.split('.').next() {
@@ -273,7 +175,12 @@ fn no_signal_leaves_two_equally_good_and_no_values_mean_all() {
                 fields.insert(Word::new(*name).expect("a word"), random.of(values).clone());
             }
         }
-        let kind = random.of(&kinds).clone();
+        let answer = *random.of(&answers);
+        // Every other signal is one that this answer is meant for, as far as its fields go.
+        if random.below(2) == 0 {
+            fit(&mut fields, answer, &vocabulary, &mut random);
+        }
+        let kind = answer.kind.clone();
         let subject = subject(kind.as_str(), &mut random);
         let signal = Signal { kind, subject, fields, ..some.clone() };
         let (choice, _) = choose(&playbooks, &signal);
@@ -286,6 +193,28 @@ fn no_signal_leaves_two_equally_good_and_no_values_mean_all() {
     }
     let able = playbooks.iter().filter(|p| p.risk != Risk::Never).count();
     assert!(planned.len() + 1 >= able, "only {planned:?} came to a plan, so that little was looked at");
+}
+
+/// Gives a signal the fields that an answer asks for, and takes from it those that it must lack.
+fn fit(
+    fields: &mut BTreeMap<Word, Value>,
+    answer: &Answers,
+    vocabulary: &BTreeMap<&'static str, Vec<Value>>,
+    random: &mut Random,
+) {
+    for (field, wanted) in &answer.fields {
+        let known = vocabulary.get(field.as_str()).into_iter().flatten();
+        let fitting: Vec<&Value> = known.filter(|value| wanted.contains(&value.to_string())).collect();
+        if !fitting.is_empty() {
+            fields.insert(field.clone(), (*random.of(&fitting)).clone());
+        }
+    }
+    for field in &answer.has {
+        if let Some(values) = vocabulary.get(field.as_str()) {
+            fields.insert(field.clone(), random.of(values).clone());
+        }
+    }
+    fields.retain(|field, _| !answer.lacks.contains(field) && !answer.unless.contains_key(field));
 }
 
 fn target(subject: Subject) -> Target {

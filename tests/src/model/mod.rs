@@ -3,8 +3,10 @@
 //! can be held against what was there.
 
 mod settings;
+mod vocabulary;
 mod world;
 
+pub use vocabulary::vocabulary;
 pub use world::World;
 
 use sopwith_domain::check::Check;

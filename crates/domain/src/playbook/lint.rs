@@ -109,7 +109,7 @@ fn action(
     findings: &Findings,
 ) -> Option<Undo> {
     if !ACTIONS.contains(&step.action.as_str()) {
-        findings.add(place, no_such("action", &step.action, &ACTIONS));
+        findings.add(place, no_such("action", &step.action, ACTIONS));
         return None;
     }
     let action = match step.resolve(playbook, samples) {
@@ -147,7 +147,7 @@ fn checks(
 ) {
     for (template, place) in templates.iter().zip(places) {
         if !CHECKS.contains(&template.check.as_str()) {
-            findings.add(*place, no_such("check", &template.check, &CHECKS));
+            findings.add(*place, no_such("check", &template.check, CHECKS));
             continue;
         }
         match template.resolve(playbook, samples) {

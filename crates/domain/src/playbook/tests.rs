@@ -163,7 +163,7 @@ fn the_lists_of_actions_and_checks_are_whole() {
         names
     };
     let ours = |names: &[&str]| sorted(names.iter().map(ToString::to_string).collect());
-    assert_eq!(sorted(variants(actions.to_string())), ours(&crate::action::ACTIONS));
+    assert_eq!(sorted(variants(actions.to_string())), ours(crate::action::ACTIONS));
     let checks = serde_json::from_value::<crate::check::Check>(none).expect_err("there is no ?");
-    assert_eq!(sorted(variants(checks.to_string())), ours(&crate::check::CHECKS));
+    assert_eq!(sorted(variants(checks.to_string())), ours(crate::check::CHECKS));
 }
