@@ -65,10 +65,7 @@ fn add_mounts(fault: &mut Fault, mounts: &Mounts) {
 /// Says of a fault whose subject or field `unit` is one of these units that it may be started anew.
 fn add_may_restart(fault: &mut Fault, units: &BTreeMap<UnitName, Option<Url>>) {
     let named = fault.fields.iter().find(|(name, _)| name.as_str() == "unit").map(|(_, value)| value);
-    let unit = match (&fault.subject, named) {
-        (Subject::Unit(unit), _) | (_, Some(Value::Unit(unit))) => unit,
-        _ => return,
-    };
+    let ((Subject::Unit(unit), _) | (_, Some(Value::Unit(unit)))) = (&fault.subject, named) else { return };
     let Some(health) = units.get(unit) else { return };
     fault.field("may_restart", Value::Boolean(true));
     if let Some(url) = health

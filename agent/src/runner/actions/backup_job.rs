@@ -64,7 +64,7 @@ impl Run<'_> {
     /// Returns the command that makes the backup, where no unit does; refuses a unit that is not the configured one.
     fn command(&self, at: &At<'_>) -> Result<Vec<String>, String> {
         let backup = at.bench.backup(self.backup)?;
-        let configured = backup.unit.as_ref().map(|unit| &**unit);
+        let configured = backup.unit.as_deref();
         if configured != self.unit {
             let named = configured.map_or("no unit".to_owned(), ToString::to_string);
             return Err(format!("this host's configuration names {named} for the backup {}", self.backup));
@@ -265,7 +265,7 @@ pub struct Stop<'a> {
 impl Stop<'_> {
     /// Watches the job for some seconds; one that gets on is left alone.
     fn is_stalled(&self, at: &At<'_>) -> Result<String, String> {
-        let configured = at.bench.backup(self.backup)?.unit.as_ref().map(|unit| &**unit);
+        let configured = at.bench.backup(self.backup)?.unit.as_deref();
         if configured != Some(self.unit) {
             return Err(format!(
                 "{} is not what this host's configuration names for {}",
