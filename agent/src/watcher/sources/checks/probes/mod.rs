@@ -45,21 +45,24 @@ pub fn kinds(kind: Kind<'_>) -> &'static [&'static str] {
 /// # Errors
 /// Says why it could not look.
 pub async fn look(check: &Check, by: &By) -> Result<Seen, String> {
+    // Each has memory of its own and only while it looks: otherwise every check, of whatever kind, would hold room for
+    // the largest of them for ever, which is more than a hundred kilobytes.
+    let run = || Box::pin(by.run(check));
     let probe = async {
         match check.kind() {
-            Kind::Http(probe) => http::look(probe).await,
-            Kind::Tcp(probe) => tcp::look(probe).await,
-            Kind::Dns(probe) => dns::look(probe, check.timeout.0).await,
-            Kind::Certificate(probe) => certificate::look(probe, check.timeout.0).await,
-            Kind::Redis(probe) => redis::look(probe).await,
+            Kind::Http(probe) => Box::pin(http::look(probe)).await,
+            Kind::Tcp(probe) => Box::pin(tcp::look(probe)).await,
+            Kind::Dns(probe) => Box::pin(dns::look(probe, check.timeout.0)).await,
+            Kind::Certificate(probe) => Box::pin(certificate::look(probe, check.timeout.0)).await,
+            Kind::Redis(probe) => Box::pin(redis::look(probe)).await,
             // Their programs have the same bound.
-            Kind::Command(_) => Ok(plugin::read_command(check, &by.run(check).await?)),
-            Kind::Plugin(_) => Ok(plugin::read(check, &by.run(check).await?)),
-            Kind::Nginx(probe) => nginx::read(check, probe, &by.run(check).await?),
+            Kind::Command(_) => Ok(plugin::read_command(check, &run().await?)),
+            Kind::Plugin(_) => Ok(plugin::read(check, &run().await?)),
+            Kind::Nginx(probe) => nginx::read(check, probe, &run().await?),
             Kind::Postgresql(probe) if check.by_runner() && by.is_runner() => {
-                postgresql::whole(probe, &by.run(check).await?)
+                postgresql::whole(probe, &run().await?)
             }
-            Kind::Postgresql(probe) => postgresql::look(probe, check.timeout.0).await,
+            Kind::Postgresql(probe) => Box::pin(postgresql::look(probe, check.timeout.0)).await,
         }
     };
     if check.argv().is_some() || matches!(check.kind(), Kind::Postgresql(_)) {
