@@ -29,12 +29,12 @@ fn what_postgresql_says_of_itself() {
         (
             "",
             WELL.replace("used|10", "used|80"),
-            "postgresql.connections warning max=97,reason=many,used=80,used_percent=82",
+            "postgresql.connections warning idle=0,idle_percent=0,max=97,reason=many,used=80,used_percent=82",
         ),
         (
             "",
             WELL.replace("used|10", "used|97"),
-            "postgresql.connections critical max=97,reason=many,used=97,used_percent=100",
+            "postgresql.connections critical idle=0,idle_percent=0,max=97,reason=many,used=97,used_percent=100",
         ),
         ("", format!("{WELL}idle|299|4711|\n"), ""),
         (
