@@ -27,7 +27,9 @@ pub fn opened(state: &mut State, id: IncidentId, signal: &Signal, at: Timestamp)
     let bake_ms = i64::from(state.policy().fleet.bake_s) * 1000;
     let Common { members, .. } = state.common.entry(Symptom::of(signal)).or_default();
     members.retain(|id, member| {
-        state.incidents.get(id).is_some_and(Incident::open) || at.since(member.raised_at) < REMEMBER_MS
+        let latest =
+            member.mended_at.iter().chain(&member.failed_at).fold(member.raised_at, |a, b| a.max(*b));
+        state.incidents.get(id).is_some_and(Incident::open) || at.since(latest) < REMEMBER_MS
     });
     for earlier in members.values_mut().filter(|member| member.host == signal.host) {
         if earlier.mended_at.is_some_and(|mended_at| at.since(mended_at) < bake_ms) {
