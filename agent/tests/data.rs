@@ -1,6 +1,10 @@
 //! Backups and PostgreSQL under the runner's hands, by the real program: archives and jobs that are files and scripts,
 //! and a PostgreSQL of the test's own where the machine has one. Whatever is undone is as it was, also a second time.
 
+mod support {
+    pub mod postgres;
+}
+
 use sopwith_agent::config::Config;
 use sopwith_agent::runner::actions::{self, Own, Programs, Quarantine, Systemd, Workbench, prepare, sha256};
 use sopwith_domain::action::Action;
@@ -10,11 +14,11 @@ use sopwith_domain::run::{Effect, Prior, StepContext, StepResult, UndoResult};
 use sopwith_domain::value::{AbsPath, Word};
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes, Permissions};
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
+use support::postgres::{Killed, Server};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_sopwith-agent");
 
@@ -280,7 +284,9 @@ fn a_second_job_is_not_started_and_one_that_does_nothing_is_told_from_one_that_w
     job(&world, MAKES);
     let lock = world.folder.path().join("lock");
     let holding = format!("exec 9>'{}'; flock -n 9; exec sleep 1000", lock.display());
-    let mut child = Command::new("sh").args(["-c", &holding]).spawn().expect("started");
+    let mut holder = Command::new("/usr/bin/setsid");
+    holder.args(["sh", "-c", &holding]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = Killed(holder.spawn().expect("started"));
     while world.backup("idle").status.success() {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -288,101 +294,17 @@ fn a_second_job_is_not_started_and_one_that_does_nothing_is_told_from_one_that_w
     let refused = actions::capture(&mut world.bench, context(&run)).expect_err("its lock is held");
     assert!(refused.contains("runs"), "{refused}");
     assert_eq!(world.backup("stalled").status.code(), Some(0), "it sleeps");
-    child.kill().and_then(|()| child.wait()).expect("ended");
+    child.0.kill().and_then(|()| child.0.wait()).expect("ended");
     assert_eq!(world.backup("stalled").status.code(), Some(1), "nobody holds it");
     assert!(lock.exists(), "the lock file is left alone");
-}
-
-/// A PostgreSQL of the test's own.
-struct Server {
-    programs: PathBuf,
-    data: PathBuf,
-}
-
-fn as_postgres(program: &Path) -> Command {
-    let mut command = Command::new("/usr/bin/setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
-    command.current_dir("/").env("LANG", "C");
-    command
-}
-
-impl Server {
-    /// Returns nothing, and says so, where the machine has none or this is not root.
-    fn start(world: &World) -> Option<Self> {
-        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let found = versions.map(|entry| entry.path().join("bin")).find(|bin| bin.join("initdb").exists());
-        let account = fs::read_to_string("/etc/passwd").is_ok_and(|text| text.contains("\npostgres:"));
-        let (Some(programs), true, true) = (found, account, rustix::process::geteuid().is_root()) else {
-            eprintln!("not tested: this machine has no PostgreSQL, or this is not root");
-            return None;
-        };
-        let (folder, data) = (world.folder.path(), world.folder.path().join("pg/data"));
-        fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("chmod");
-        fs::create_dir(folder.join("pg")).expect("mkdir");
-        let chown = Command::new("chown").arg("postgres").arg(folder.join("pg")).status().expect("started");
-        assert!(chown.success());
-        let run = |name: &str, arguments: &[&str]| {
-            let done = as_postgres(&programs.join(name)).arg("-D").arg(&data).args(arguments).output();
-            let done = done.expect("started");
-            assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
-        };
-        run("initdb", &["-A", "trust", "-U", "postgres", "-N"]);
-        let options = format!(
-            "-c listen_addresses='' -c unix_socket_directories={} -c max_connections=12 -c superuser_reserved_connections=2 -c fsync=off -c autovacuum=off",
-            folder.join("pg").display()
-        );
-        let log = folder.join("pg/log").display().to_string();
-        run("pg_ctl", &["-w", "-o", &options, "-l", &log, "start"]);
-        Some(Self { programs, data })
-    }
-
-    fn psql(&self, user: &str) -> Command {
-        let mut command = Command::new(self.programs.join("psql"));
-        command
-            .args(["-XqAt", "-U", user, "-d", "postgres", "-h"])
-            .arg(self.data.parent().expect("a folder"));
-        command
-    }
-
-    fn ask(&self, query: &str) -> String {
-        let done = self.psql("postgres").args(["-c", query]).output().expect("started");
-        assert!(done.status.success(), "{query}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).expect("text").trim().to_owned()
-    }
-
-    /// Opens a session that says something first, and then nothing.
-    fn session(&self, user: &str, says: &str) -> Child {
-        let mut child =
-            self.psql(user).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let child_of = child.as_mut().expect("started");
-        child_of.stdin.as_mut().expect("a pipe").write_all(says.as_bytes()).expect("written");
-        child.expect("started")
-    }
-
-    fn wait(&self, query: &str, for_it: &str) {
-        for _ in 0..600 {
-            if self.ask(query) == for_it {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("{query} does not come to {for_it}");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let mut stop = as_postgres(&self.programs.join("pg_ctl"));
-        let _ = stop.arg("-D").arg(&self.data).args(["-m", "immediate", "stop"]).output();
-    }
 }
 
 #[test]
 fn sessions_of_postgresql_that_do_nothing_are_ended_and_no_others() {
     let mut world = World::new("checks:\n- {name: db, postgresql: {host: FOLDER/pg, as: postgres}}\n");
-    let Some(server) = Server::start(&world) else { return };
+    let Some(server) = Server::start(world.folder.path()) else { return };
     server.ask("create role app login");
-    let mut sessions: Vec<Child> = (0..7).map(|_| server.session("app", "select 1;\n")).collect();
+    let mut sessions: Vec<Killed> = (0..7).map(|_| server.session("app", "select 1;\n")).collect();
     sessions.push(server.session("app", "begin; select 1;\n"));
     sessions.push(server.session("postgres", "begin; select 1;\n"));
     let (idle, open) = ("select count(*) from pg_stat_activity where state = 'idle'", "idle in transaction");
@@ -442,7 +364,5 @@ fn sessions_of_postgresql_that_do_nothing_are_ended_and_no_others() {
     assert!(!done(&one(&mut world, drop_slot("Robert")).0), "no slot has such a name");
     assert!(done(&one(&mut world, drop_slot("old_standby")).0));
     assert_eq!(server.ask("select count(*) from pg_replication_slots"), "0");
-    for mut session in sessions {
-        let _ = session.kill().and_then(|()| session.wait());
-    }
+    drop(sessions);
 }

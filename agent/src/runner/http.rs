@@ -92,10 +92,11 @@ fn status(
     };
     stream.set_write_timeout(Some(left()))?;
     let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
-    write!(
-        stream,
+    // In one piece: who answers after the first has not read the rest, and what it says may be lost with that.
+    let request = format!(
         "{method} {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sopwith-agent\r\nAccept: */*\r\n{length}Connection: close\r\n\r\n"
-    )?;
+    );
+    stream.write_all(request.as_bytes())?;
     let mut line = Vec::new();
     let mut buffer = [0; 256];
     while !line.contains(&b'\n') && line.len() < STATUS_BYTES_MAX {

@@ -43,9 +43,11 @@ pub struct Run<'a> {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Prior {
-    /// The unit's run before.
+    /// The unit's run before, and whether it had failed.
     #[serde(default)]
     invocation: Option<String>,
+    #[serde(default)]
+    was_failed: bool,
     /// Digest of the list of the files that were there, where the backup consists of files.
     #[serde(default)]
     list_sha256: Option<String>,
@@ -131,6 +133,10 @@ impl Run<'_> {
         if anew && works(&state) {
             at.bench.systemd.job(Job::Stop, unit, STOP_MS)?;
         }
+        // That this run failed stands in the step; the unit is as it was.
+        if anew && !prior.was_failed && at.bench.systemd.state(unit)?.active_state == "failed" {
+            at.bench.systemd.reset_failed(unit)?;
+        }
         Ok(())
     }
 }
@@ -157,7 +163,7 @@ impl Act for Run<'_> {
     fn capture(&self, at: &mut At<'_>) -> Result<Prior, String> {
         self.command(at)?;
         at.bench.ask(&about("idle", self.backup), QUESTION_MS, None)??;
-        let mut invocation = None;
+        let (mut invocation, mut was_failed) = (None, false);
         if let Some(unit) = self.unit {
             let state = at.bench.systemd.state(unit)?;
             if state.load_state != "loaded" {
@@ -166,12 +172,13 @@ impl Act for Run<'_> {
             if works(&state) {
                 return Err(format!("{unit} runs already"));
             }
+            was_failed = state.active_state == "failed";
             invocation = Some(state.invocation);
         }
         at.bench.quarantine.fresh(at.step)?;
         at.bench.quarantine.place(at.step, LOCK)?.create()?;
         let Some((_, aside)) = self.files(at)? else {
-            return Ok(Prior { invocation, list_sha256: None, was_there: true });
+            return Ok(Prior { invocation, was_failed, list_sha256: None, was_there: true });
         };
         let names: BTreeSet<String> = match std::fs::metadata(&aside.directory) {
             Ok(_) => aside.files()?.into_iter().map(|file| file.name).collect(),
@@ -184,7 +191,7 @@ impl Act for Run<'_> {
         });
         written.and_then(|()| list.sync_folder())?;
         let was_there = aside.root.exists();
-        Ok(Prior { invocation, list_sha256: Some(hex::encode(Sha256::digest(&text))), was_there })
+        Ok(Prior { invocation, was_failed, list_sha256: Some(hex::encode(Sha256::digest(&text))), was_there })
     }
 
     fn perform(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {

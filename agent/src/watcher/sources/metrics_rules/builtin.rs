@@ -208,7 +208,7 @@ mod tests {
             assert_eq!(said.faults.len(), usize::from(n >= 9));
             let fields =
                 said.faults.first().map(|f| f.fields.keys().map(Word::as_str).collect::<Vec<_>>().join(" "));
-            assert!(fields.is_none_or(|fields| fields == "full_in_s grown_bytes memory_bytes unit"));
+            assert!(fields.is_none_or(|fields| fields == "full_in_s grown_bytes limit memory_bytes unit"));
         }
         let said = units.look(&[], &Leaks::default(), 999_000);
         assert_eq!(said.over.first().map(ToString::to_string).as_deref(), Some("unit:web.service"));
