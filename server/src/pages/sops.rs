@@ -40,7 +40,7 @@ pub fn select(state: &State) -> Vec<Entry> {
                 version: playbook.version,
                 title: playbook.title.clone(),
                 kinds,
-                standing: standing(playbook, &policy),
+                standing: standing(playbook, policy),
                 never: playbook.risk == sopwith_domain::playbook::Risk::Never,
                 record: crate::views::sop_record(state, &playbook.id),
             }
