@@ -5,6 +5,7 @@
 use crate::runner::Ending;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sopwith_domain::dry_run::Report;
 use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::order::SignedText;
 use sopwith_domain::run::Record;
@@ -62,6 +63,8 @@ pub enum Request {
         #[serde(default)]
         udp: bool,
     },
+    /// Has the host looked at for what a plan would change. Nothing is changed, so that it waits for no run to end.
+    DryRun { question: SignedText },
 }
 
 /// The server's words, each still under its signature.
@@ -98,6 +101,10 @@ pub enum Response {
     /// The only rule that drops or rejects the port, if there is one.
     Blocked {
         by: Option<Blocking>,
+    },
+    /// What the plan would change, as far as looking tells.
+    DryRun {
+        report: Report,
     },
     /// The request was not understood or may not be made; nothing was done.
     Refused {

@@ -5,9 +5,11 @@
 mod approve;
 mod audit;
 mod automation;
+mod backtest;
 mod client;
 mod completions;
 mod doctor;
+mod dry_run;
 mod explain;
 mod failure;
 mod host;
@@ -79,8 +81,7 @@ enum Verb {
     Approve(approve::Approve),
     /// Denies a plan, with the reason.
     Deny(approve::Deny),
-    /// What hosts did and are doing.
-    #[command(subcommand)]
+    /// What hosts did and are doing, and what a plan would do.
     Run(run::Run),
     /// The SOPs: check, read, sign, install.
     #[command(subcommand)]
@@ -100,6 +101,8 @@ enum Verb {
     /// The journal: verify that it was not rewritten, export it.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// What today's SOPs, policy and brakes would have made of the past.
+    Backtest(backtest::Backtest),
     /// Says why this SOP, why not the others, and why nothing happens.
     Explain(explain::Explain),
     /// Looks at everything between you and the hosts, and says what to do.
@@ -139,6 +142,7 @@ async fn dispatch(verb: Verb, ui: &Ui) -> Result<(), Failure> {
         Verb::Resume(args) => automation::resume(args, &Client::from_session()?, ui).await,
         Verb::Budget => automation::budget(&Client::from_session()?, ui).await,
         Verb::Audit(args) => audit::run(args, ui).await,
+        Verb::Backtest(args) => backtest::backtest(args, &Client::from_session()?, ui).await,
         Verb::Explain(args) => explain::explain(args, &Client::from_session()?, ui).await,
         Verb::Doctor => doctor::doctor(ui).await,
         Verb::Completions(args) => completions::print(args, ui),

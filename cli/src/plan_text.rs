@@ -1,7 +1,7 @@
 //! A plan as people read it before they say yes, and the difference between two of them.
 
 use crate::ui::{Tone, Ui};
-use crate::words;
+use crate::{dry_run, words};
 use sopwith_domain::approval::{Decision, Vote};
 use sopwith_protocol::api::{PlanView, SopRecord, StepView};
 
@@ -24,6 +24,10 @@ pub fn lines(plan: &PlanView, ui: &Ui) -> Vec<String> {
         "    and again after {}; else everything is undone in reverse\n",
         words::duration(plan.soak_s.saturating_mul(1000))
     ));
+    if let Some(dry_run) = &plan.dry_run {
+        out.push_str("\n  On the host\n");
+        out.push_str(&dry_run::text(dry_run, ui));
+    }
     if !plan.decisions.is_empty() {
         out.push_str("\n  Decisions\n");
         plan.decisions.iter().for_each(|decision| decision_text(&mut out, decision, ui));

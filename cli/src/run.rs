@@ -2,12 +2,12 @@
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::incident;
 use crate::ui::{Cell, Tone, Ui};
 use crate::words;
+use crate::{dry_run, incident};
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use sopwith_domain::ids::Digest;
+use sopwith_domain::ids::{Digest, IncidentId};
 use sopwith_domain::run::{End, StepResult, What};
 use sopwith_protocol::api::RunView;
 
@@ -16,8 +16,18 @@ const SEARCH_MAX: usize = 1000;
 /// Lines of a step's output that are shown; the last ones tell how it ended.
 const OUTPUT_LINES: usize = 6;
 
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct Run {
+    /// Asks the host what the incident's plan would change; nothing is changed by that.
+    #[arg(long, value_name = "INCIDENT")]
+    dry_run: Option<IncidentId>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
 #[derive(Subcommand, Debug)]
-pub enum Run {
+enum Verb {
     /// Lists the latest runs.
     List(List),
     /// Shows what a run did.
@@ -27,20 +37,20 @@ pub enum Run {
 }
 
 #[derive(Args, Debug)]
-pub struct List {
+struct List {
     /// Most runs to list.
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: usize,
 }
 
 #[derive(Args, Debug)]
-pub struct Show {
+struct Show {
     /// The run's digest, or its first digits.
     run: String,
 }
 
 #[derive(Args, Debug)]
-pub struct Cancel {
+struct Cancel {
     /// The run's digest, or its first digits.
     run: String,
     /// Does not ask.
@@ -49,17 +59,21 @@ pub struct Cancel {
 }
 
 pub async fn run(args: Run, client: &Client, ui: &Ui) -> Result<(), Failure> {
-    match args {
-        Run::List(args) => {
+    if let Some(incident) = args.dry_run {
+        return dry_run::dry_run(incident, client, ui).await;
+    }
+    match args.verb {
+        Some(Verb::List(args)) => {
             let answer = client.list::<RunView>("/runs", "", args.limit).await?;
             ui.show(&answer.raw, || list(&answer.view, ui))
         }
-        Run::Show(args) => {
+        Some(Verb::Show(args)) => {
             let digest = find(&args.run, client).await?;
             let answer = client.get::<RunView>(&format!("/runs/{digest}")).await?;
             ui.show(&answer.raw, || text(&answer.view, ui))
         }
-        Run::Cancel(args) => cancel(args, client, ui).await,
+        Some(Verb::Cancel(args)) => cancel(args, client, ui).await,
+        None => Err(Failure::usage("say which run").help("`sopwith run --help` shows what there is")),
     }
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Home, golden};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 18] = [
     "",
     "login",
     "incident",
@@ -15,6 +15,10 @@ const COMMANDS: [&str; 14] = [
     "run",
     "playbook",
     "playbook sign",
+    "playbook test",
+    "playbook explain",
+    "playbook diff",
+    "backtest",
     "policy sign",
     "host join-token",
     "audit verify",

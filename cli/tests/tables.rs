@@ -49,7 +49,11 @@ fn lists_are_tables_that_fit() {
         "GET /playbooks",
         200,
         &page(&[json!({"id": "restart-failed-unit", "version": 3, "title": "Start a unit again that failed",
-               "risk": "approval", "digest": digest('c'), "signer": "ops@example.net", "text": "", "signature": ""})]),
+               "risk": "approval", "digest": digest('c'), "signer": "ops@example.net", "text": "", "signature": ""}),
+               json!({"id": "fs-full", "version": 1, "title": "Make room", "risk": "auto", "digest": digest('d'),
+               "signer": "ops@example.net", "text": "", "signature": "",
+               "trust": [{"environment": "all", "stage": "suggest", "count": 2, "runs": 5, "since": null,
+                          "reason": "5 dry runs with nothing in the way"}]})]),
     );
     let row = |of: &str,
                name: Option<&str>,
@@ -162,4 +166,115 @@ fn doctor_says_what_to_do() {
     assert_eq!(ran.code, 1, "a silent agent is a failure: {ran:?}");
     fits(&ran.out);
     golden("doctor.txt", &ran.out.replace(&server.url, "http://127.0.0.1:PORT"));
+}
+
+#[test]
+fn trust_is_gained_before_autonomy() {
+    let server = Server::new();
+    let asked = |check: &str, holds: Option<bool>, detail: &str| json!({"check": check, "holds": holds, "detail": detail});
+    server.on(
+        "POST /incidents/7/dry-run",
+        200,
+        &json!({
+            "plan": digest('a'), "asked_by": "carol", "asked_at": ago(2), "state": "looked", "looked_at": ago(1),
+            "reason": null, "against": "hold by bob: he looks at it himself",
+            "steps": [{
+                "sentence": "Restart nginx.service",
+                "require": [asked("nginx.service is not active", Some(false), "it is active")],
+                "would": ["nginx.service, now active (running), would be ended and started anew"], "cannot": null
+            }, {
+                "sentence": "Run /usr/bin/true", "require": [], "would": [],
+                "cannot": "not asked: a dry run starts no program, not even /usr/bin/true"
+            }],
+            "verify": [asked("nginx.service is active", Some(true), ""), asked("/bin/x exits with 0", None, "not asked: a dry run starts no program")]
+        }),
+    );
+    let row = |n: u64, would: &str, brake: Option<&str>| {
+        json!({"incident": n, "at": ago(9000), "host": "web-1", "kind": "unit.failed", "subject": "unit:nginx.service",
+               "then_playbook": null, "then": "a person was called", "playbook": "service-not-running", "would": would,
+               "brake": brake, "reason": "", "after_ms": null, "runs": 1})
+    };
+    server.on(
+        "POST /backtest",
+        200,
+        &json!({"since": ago(2_592_000), "until": ago(0), "left_out": 0, "automatic_runs": 1, "chosen_otherwise": 2,
+                "would": {"run": 1, "hold": 1}, "brakes": {"tries": 1},
+                "rows": [row(7, "run", None), row(8, "hold", Some("tries"))]}),
+    );
+    let home = Home::new(Some(&server));
+    let mut all = String::new();
+    for args in [&["run", "--dry-run", "INC-7"][..], &["backtest", "--since", "30d"]] {
+        let ran = home.sopwith(args);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}");
+        fits(&ran.out);
+        all.push_str(&format!("$ sopwith {}\n{}\n", args.join(" "), without_relative(&ran.out)));
+    }
+    let all: Vec<&str> = all.lines().filter(|line| !line.contains(" UTC (")).collect();
+    golden("trust.txt", &all.join("\n"));
+    assert!(server.writes()[1].body.contains("2592000"));
+    assert_eq!(home.sopwith(&["backtest", "--since", "soon"]).code, 2);
+}
+
+#[test]
+fn playbooks_are_tried_without_a_server() {
+    let home = Home::new(None);
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../playbooks");
+    let ran = home.sopwith(&["playbook", "test", shipped]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("all hold"), "{}", ran.out);
+
+    std::fs::create_dir_all(home.path("p/cases")).unwrap();
+    let playbook = |version: u32, risk: &str, kind: &str| {
+        format!(
+            "id: cache\nversion: {version}\ntitle: Start it\npurpose: It runs.\nscope: One unit.\nrisk: {risk}\n\
+             answers: [{{kind: {kind}, where: {{result: [signal]}}, host: {{role: [cache]}}}}]\n\
+             parameters: {{unit: {{type: unit, from: subject}}}}\n\
+             steps: [{{name: start, do: unit.start, with: {{unit: $unit}}, timeout_s: 10}}]\n\
+             verify: [{{check: unit.active, with: {{unit: $unit}}}}]\nsoak_s: 5\nescalation: Look.\n"
+        )
+    };
+    std::fs::write(home.path("p/cache.yaml"), playbook(1, "approval", "unit.failed")).unwrap();
+    std::fs::write(home.path("new.yaml"), playbook(2, "auto", "unit.gone")).unwrap();
+    let cases = "- name: a cache\n  kind: unit.failed\n  subject: unit:a.service\n  fields: {result: signal}\n  \
+                 host: {role: cache}\n  chosen: cache\n- name: elsewhere\n  kind: unit.failed\n  subject: unit:a.service\n  \
+                 fields: {result: signal}\n  host: {role: web}\n  chosen: cache\n";
+    std::fs::write(home.path("p/cases/cache.yaml"), cases).unwrap();
+    let ran = home.sopwith(&["playbook", "test", "p"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let mut all = format!("$ sopwith playbook test p\n{}\n", ran.out);
+    for args in [
+        &["playbook", "explain", "p/cases/cache.yaml"][..],
+        &["playbook", "diff", "p/cache.yaml", "new.yaml"],
+    ] {
+        let ran = home.sopwith(args);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}");
+        fits(&ran.out);
+        let digests = |word: &str| {
+            word.len() == 14 && word.starts_with('(') && word[1..13].chars().all(|c| c.is_ascii_hexdigit())
+        };
+        let told: Vec<String> = ran
+            .out
+            .lines()
+            .map(|line| {
+                line.split(' ')
+                    .map(|word| if digests(word) { "(DIGEST)" } else { word })
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect();
+        all.push_str(&format!("$ sopwith {}\n{}\n\n", args.join(" "), told.join("\n")));
+    }
+    golden("try.txt", &all);
+    let schema = home.sopwith(&["playbook", "schema"]);
+    let mut schema: serde_json::Value = serde_json::from_str(&schema.out).expect("JSON");
+    // Which actions, checks and types there are, the domain's own tests hold.
+    for (part, named) in [("step", "do"), ("check", "check"), ("parameter", "type")] {
+        let names = schema["$defs"][part]["properties"][named]["enum"].take();
+        assert!(names.as_array().is_some_and(|names| names.len() > 5), "{part}");
+        if part != "parameter" {
+            let rules = schema["$defs"][part]["allOf"].take();
+            assert_eq!(rules.as_array().map(Vec::len), names.as_array().map(Vec::len), "{part}");
+        }
+    }
+    golden("schema.json", &serde_json::to_string_pretty(&schema).expect("JSON"));
 }

@@ -1,17 +1,15 @@
 //! What hosts said last that is no decision: when they were heard, their version, their facts, what they were told.
 //! In memory only; after a restart it fills again with each host's next exchange.
 
-use crate::exchange::Offer;
+use crate::exchange::{Offer, Print};
 use crate::views::Presence;
-use sopwith_domain::ids::{Digest, HostId};
+use sopwith_domain::ids::HostId;
 use sopwith_domain::time::Timestamp;
 use sopwith_protocol::exchange::ExchangeRequest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use tokio::time::Instant;
-
-type Print = (Vec<Digest>, Vec<Digest>, Option<String>);
 
 #[derive(Default)]
 struct Seen {

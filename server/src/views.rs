@@ -1,6 +1,7 @@
 //! From the ledger's state to what the API and the pages show. Pure functions of state and time; they never decide
 //! anything, never read a clock, and pass on nothing that a host captured (it may be secret).
 
+mod dry_run;
 mod host;
 mod incident;
 mod inspection;
@@ -9,8 +10,10 @@ mod plan;
 mod run;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod words;
 
+pub use dry_run::dry_run_view;
 pub use host::{Presence, automation, host_view};
 pub use incident::{incident_summary, incident_view, timeline};
 pub use inspection::inspection_view;
@@ -20,4 +23,5 @@ pub use plan::{
     step_view,
 };
 pub use run::{run_state, run_view};
+pub use trust::trust_views;
 pub use words::{event_sentence, title};

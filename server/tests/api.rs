@@ -7,6 +7,8 @@ use common::{PLAYBOOK, World, read};
 use futures_util::StreamExt;
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value as Json, json};
+use sopwith_domain::command::Command::AskDryRun;
+use sopwith_domain::ids::IncidentId;
 use sopwith_protocol::signature::{APPROVAL_NAMESPACE, PLAYBOOK_NAMESPACE, sign};
 
 async fn proposed(world: &World) -> String {
@@ -205,16 +207,49 @@ async fn changes_are_told_while_they_happen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_past_is_tried_with_other_documents() {
+    let world = World::start().await;
+    proposed(&world).await;
+    let operator = world.token("operator").await;
+    let document = sopwith_server::api::openapi::document();
+    let schema = json!({ "$ref": "#/components/schemas/BacktestView" });
+    let path = "/api/v1/backtest";
+    let (status, today) = world.post(&operator, path, json!({ "since_s": 86_400 })).await;
+    assert_eq!(status, StatusCode::OK, "{today}");
+    check(&document, &schema, &today, path);
+    assert_eq!((&today["rows"][0]["would"], &today["would"]["ask"]), (&json!("ask"), &json!(1)), "{today}");
+    let auto = PLAYBOOK.replace("risk: approval", "risk: auto").replace("version: 1", "version: 2");
+    assert_ne!(auto, PLAYBOOK);
+    let policy = "version: 1\nauto: [start-it]\nhosts: all\n";
+    let body = json!({ "since_s": 86_400, "playbooks": [auto], "policy": policy });
+    let (_, tomorrow) = world.post(&operator, path, body.clone()).await;
+    assert_eq!(tomorrow["rows"][0]["would"], "run", "{tomorrow}");
+    assert_eq!(tomorrow["automatic_runs"], 1);
+    let (_, again) = world.post(&operator, path, body).await;
+    assert_eq!(again["rows"], tomorrow["rows"]);
+    let bad = json!({ "since_s": 60, "playbooks": ["id: [\n"] });
+    assert_eq!(world.post(&operator, path, bad).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        world.post(&operator, path, json!({ "since_s": 0 })).await.0,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn answers_are_what_their_description_says() {
     let world = World::start().await;
     let plan = proposed(&world).await;
     let admin = world.token("admin").await;
     world.agent("db-1").await.items(1, vec![common::inspection("2026-01-01", true)]).await;
+    let ask = AskDryRun { incident: IncidentId(1), by: common::name("admin") };
+    world.running.app.ledger.decide(ask).await.unwrap();
     let document = sopwith_server::api::openapi::document();
     let paths = [
         "/api/v1/whoami".to_owned(),
         "/api/v1/incidents".into(),
         "/api/v1/incidents/1".into(),
+        "/api/v1/incidents/1/dry-run".into(),
         format!("/api/v1/plans/{plan}"),
         "/api/v1/runs".into(),
         "/api/v1/playbooks".into(),

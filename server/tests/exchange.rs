@@ -7,13 +7,14 @@ use rcgen::{CertificateParams, KeyPair};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 use sopwith_domain::command::{Command, Item};
+use sopwith_domain::dry_run::{Found, Question, Report, Step};
 use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::order::Order;
 use sopwith_domain::run::{End, Record, What};
 use sopwith_domain::signal::Condition;
 use sopwith_domain::time::Timestamp;
 use sopwith_protocol::exchange::{
-    BATCH_MAX, Batch, ExchangeRequest, JoinResponse, JournalHead, Lease, SERVER_NAMESPACE,
+    BATCH_MAX, Batch, DRY_RUN_FACT, ExchangeRequest, JoinResponse, JournalHead, Lease, SERVER_NAMESPACE,
 };
 use sopwith_protocol::signature::verify_with;
 
@@ -92,6 +93,56 @@ async fn from_signal_to_order_to_end() {
     assert_eq!((answer.records_through, answer.cancels.len()), (2, 0));
     let (_, run) = world.get(&viewer, &format!("/api/v1/runs/{plan}")).await;
     assert_eq!(run["state"], "rolled_back");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plan_would_change_is_asked_and_answered() {
+    let world = World::start().await;
+    let agent = world.agent("web-1").await;
+    agent.items(1, vec![agent.raised("demo.service")]).await;
+    let operator = world.token("operator").await;
+    let path = "/api/v1/incidents/INC-1/dry-run";
+    assert_eq!(world.get(&operator, path).await.0, StatusCode::NOT_FOUND, "nobody asked yet");
+    let viewer = world.token("viewer").await;
+    assert_eq!(world.post(&viewer, path, json!({})).await.0, StatusCode::FORBIDDEN);
+
+    let new = ExchangeRequest {
+        facts: [(DRY_RUN_FACT.to_owned(), "yes".to_owned())].into(),
+        wait_ms: 20_000,
+        ..agent.request()
+    };
+    let answering = async {
+        let told = agent.exchange(&new).await;
+        let sealed = told.dry_runs.first().expect("the question ended the wait");
+        let key = ssh_key::PublicKey::from_openssh(&world.running.app.keys.order_public().unwrap()).unwrap();
+        verify_with(&key, SERVER_NAMESPACE, sealed).unwrap();
+        let question: Question = serde_json::from_str(&sealed.text).unwrap();
+        let old = agent.exchange(&agent.request()).await;
+        assert_eq!(old.dry_runs, [], "an agent that would not understand it is not asked");
+        let step = Step { require: vec![], would: vec!["would start demo.service".into()], cannot: None };
+        let report = Report {
+            plan: question.plan,
+            asked_at: question.asked_at,
+            looked_at: Timestamp(5),
+            found: Found::Looked { against: None, steps: vec![step], verify: vec![] },
+        };
+        agent.exchange(&ExchangeRequest { dry_runs: vec![report.clone()], ..agent.request() }).await;
+        let again = ExchangeRequest { dry_runs: vec![report], wait_ms: 0, ..new.clone() };
+        assert_eq!(agent.exchange(&again).await.dry_runs, [], "answered once is answered");
+    };
+    let ((status, view), ()) = tokio::join!(world.post(&operator, path, json!({})), answering);
+    assert_eq!((status, &view["state"]), (StatusCode::OK, &json!("looked")), "{view}");
+    assert_eq!(view["steps"][0]["would"], json!(["would start demo.service"]));
+    let (_, incident) = world.get(&viewer, "/api/v1/incidents/1").await;
+    assert_eq!(incident["plan_view"]["dry_run"], view);
+    assert_eq!(incident["phase"], "awaiting_approval", "it approved nothing");
+    let page = world.ask(&viewer, Method::GET, "/approvals").send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("would start demo.service"), "{page}");
+    let (_, audit) = world.get(&viewer, "/api/v1/audit?limit=1000").await;
+    for event in ["dry_run_asked", "dry_run_reported"] {
+        assert!(audit.to_string().contains(event), "{event}");
+    }
     world.stop().await;
 }
 

@@ -6,6 +6,7 @@ mod common;
 use common::{PLAYBOOK, host, name};
 use sopwith_domain::approval::{Approval, Basis, Decision, Vote};
 use sopwith_domain::declaration::{Declaration, Declarations, Forbidden};
+use sopwith_domain::dry_run::{Asked, Found, Report, Step};
 use sopwith_domain::event::{EVENT_VERSION, Event, Versioned};
 use sopwith_domain::ids::{Digest, Epoch, IncidentId, PlaybookId, RuleId};
 use sopwith_domain::incident::WhyNot;
@@ -19,6 +20,7 @@ use sopwith_domain::run::{Effect, End, Record, StepResult, UndoResult, What};
 use sopwith_domain::signal::{Condition, Evidence, Severity, Signal, SignalKind, Subject};
 use sopwith_domain::time::Timestamp;
 use sopwith_domain::triage::Priority;
+use sopwith_domain::trust::{Stage, Standing};
 use sopwith_domain::value::{ProcessRef, UnitName, Value, Word};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,6 +99,21 @@ fn inspection() -> Inspection {
     }
 }
 
+fn dry_run(plan: Digest, at: Timestamp) -> Report {
+    let asked = |holds, detail: &str| Asked { check: "it is active".into(), holds, detail: detail.into() };
+    let step = Step {
+        require: vec![asked(Some(true), ""), asked(None, "it starts a program")],
+        would: vec!["would restart demo.service".into()],
+        cannot: Some("it is masked".into()),
+    };
+    let found = Found::Looked {
+        against: Some("a hold".into()),
+        steps: vec![step],
+        verify: vec![asked(Some(false), "it is failed")],
+    };
+    Report { plan, asked_at: at, looked_at: at, found }
+}
+
 fn samples() -> Vec<Event> {
     let (web, alice, incident, at) =
         (host("web-1"), name("alice"), IncidentId(7), Timestamp(1_767_225_600_000));
@@ -173,6 +190,12 @@ fn samples() -> Vec<Event> {
         Event::Refrained { incident, why_not: WhyNot::Storm { root: incident } },
         Event::ReleaseHeld { incident, plan: plan.digest(), reason: reason() },
         Event::PlanProposed { incident, plan: Box::new(plan), expires_at: at, required_approvals: 1 },
+        Event::DryRunAsked { incident, plan: run, by: alice.clone() },
+        Event::DryRunReported { incident, report: Box::new(dry_run(run, at)) },
+        Event::DryRunReported {
+            incident,
+            report: Box::new(Report { found: Found::Refused { reason: reason() }, ..dry_run(run, at) }),
+        },
         Event::DecisionTaken { incident, decision },
         Event::PlanApproved { incident, approval },
         Event::PlanApproved { incident, approval: standing },
@@ -185,6 +208,17 @@ fn samples() -> Vec<Event> {
         reported(4, What::Probed { step: 0, effect: Effect::Unknown { detail: reason() } }),
         reported(5, What::UndoFinished { step: 0, result: UndoResult::Residue { what: reason() } }),
         reported(6, What::Ended { end: End::Parked { reason: reason(), residue: vec![reason()] } }),
+        Event::TrustMoved {
+            playbook: PlaybookId::new("start-it").unwrap(),
+            environment: "all".into(),
+            standing: Standing {
+                text: Digest([6; 32]),
+                stage: Stage::Suggest,
+                count: 1,
+                since: at,
+                reason: reason(),
+            },
+        },
         Event::CancelRequested { run, by: alice.clone() },
         Event::WatchBegan { incident, reason: reason() },
         Event::Escalated { incident, reason: reason() },
@@ -222,6 +256,8 @@ fn known(event: &Event) {
         | Event::Matched { .. }
         | Event::Refrained { .. }
         | Event::PlanProposed { .. }
+        | Event::DryRunAsked { .. }
+        | Event::DryRunReported { .. }
         | Event::DecisionTaken { .. }
         | Event::PlanApproved { .. }
         | Event::PlanVoided { .. }
@@ -229,6 +265,7 @@ fn known(event: &Event) {
         | Event::OrderReleased { .. }
         | Event::RunOverdue { .. }
         | Event::RunReported { .. }
+        | Event::TrustMoved { .. }
         | Event::CancelRequested { .. }
         | Event::WatchBegan { .. }
         | Event::Escalated { .. }

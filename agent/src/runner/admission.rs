@@ -4,6 +4,7 @@
 use super::gate::Gate;
 use super::trusted;
 use sopwith_domain::approval::{Basis, Vote};
+use sopwith_domain::dry_run::Question;
 use sopwith_domain::ids::Digest;
 use sopwith_domain::order::{Order, SignedText};
 use sopwith_domain::playbook::{Finding, Playbook, Risk};
@@ -66,10 +67,25 @@ impl Seal {
     }
 
     /// # Errors
+    /// Says why the question is not the server's, or cannot be read.
+    pub fn open_question(&self, signed: &SignedText) -> Result<Question, String> {
+        self.open("a question", signed)
+    }
+
+    /// # Errors
     /// Says why the order is not the server's, or cannot be read.
     pub fn open_order(&self, signed: &SignedText) -> Result<Sealed, String> {
         self.open("an order", signed).map(Sealed)
     }
+}
+
+/// Checks the owners' signature over a playbook that is only to be looked with.
+///
+/// # Errors
+/// Says why it does not hold.
+pub fn playbook_signed(allowed_signers: &Path, playbook: &SignedText) -> Result<(), String> {
+    let signed = Signers::read(allowed_signers).verify(PLAYBOOK_NAMESPACE, playbook);
+    signed.map(drop).map_err(|reason| format!("the signature of the playbook does not hold: {reason}"))
 }
 
 /// The owners' keys as this host has them now, or why none can be used.

@@ -8,6 +8,7 @@ use super::{clock, http, kernel_checks};
 use rustix::fs::statvfs;
 use sopwith_domain::action::octal_mode;
 use sopwith_domain::check::Check;
+use sopwith_domain::dry_run::{Asked, SENTENCE_BYTES_MAX};
 use sopwith_domain::run::CheckOutcome;
 use sopwith_domain::value::{AbsPath, UnitName, one_other_machine};
 use std::io::Read;
@@ -69,6 +70,21 @@ fn ask_all(bench: &mut Workbench, settings: &Settings, checks: &[Check]) -> Chec
         format!("does not hold: {}", failed.join("; "))
     };
     CheckOutcome { passed, detail: super::admission::short_to(detail, DETAIL_BYTES_MAX) }
+}
+
+/// Asks one check once, for a dry run; one that starts a program is not asked.
+pub fn look(bench: &mut Workbench, settings: &Settings, check: &Check) -> Asked {
+    let sentence = super::admission::short_to(check.sentence(), SENTENCE_BYTES_MAX);
+    let (holds, detail) = match check {
+        Check::CommandOk { .. } | Check::CheckPasses { .. } => {
+            (None, "not asked: a dry run starts no program".to_owned())
+        }
+        _ => match ask(bench, settings, check) {
+            Ok(()) => (Some(true), String::new()),
+            Err(seen) => (Some(false), super::admission::short_to(seen, SENTENCE_BYTES_MAX)),
+        },
+    };
+    Asked { check: sentence, holds, detail }
 }
 
 fn holds(holds: bool, seen: impl Into<String>) -> Seen {

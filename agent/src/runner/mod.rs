@@ -14,6 +14,7 @@ mod clock;
 mod confine;
 mod declarations;
 mod desk;
+mod dry_run;
 mod engine;
 mod gate;
 mod host;
@@ -112,7 +113,10 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
     let mut engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
         .map_err(|e| e.to_string())?;
     let listener = socket::bind(&settings).map_err(|e| format!("failed to open the runner's socket: {e}"))?;
-    socket::serve(listener, Arc::new(socket::Door { settings, desk, limitations, programs }));
+    socket::serve(
+        listener,
+        Arc::new(socket::Door { settings, desk, limitations, programs, looking: Default::default() }),
+    );
     tracing::info!("the runner is ready");
     if let Err(e) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("failed to tell the service manager that the runner is ready: {e}");

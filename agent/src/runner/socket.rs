@@ -3,6 +3,7 @@
 
 use super::admission::Seal;
 use super::desk::Desk;
+use super::dry_run;
 use super::gate::Gate;
 use super::journal::Reader;
 use super::settings::Settings;
@@ -15,8 +16,8 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The watcher's own user, where the package made one.
@@ -35,6 +36,8 @@ pub struct Door {
     pub desk: Arc<Desk>,
     pub limitations: Vec<String>,
     pub programs: Programs,
+    /// Held while somebody looks what a plan would change.
+    pub looking: Mutex<()>,
 }
 
 /// Binds the socket, with permissions for the watcher's group only.
@@ -142,6 +145,17 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
             Ok(by) => Response::Blocked { by },
             Err(reason) => Response::Refused { reason },
         },
+        Request::DryRun { question } => {
+            // Looking costs the host something, however often it is asked.
+            let Ok(_one) = door.looking.try_lock() else {
+                return Response::Refused { reason: "another dry run is being looked at".into() };
+            };
+            let stop = door.now(Vec::new()).stop;
+            match dry_run::look(&door.settings, stop, &question) {
+                Ok(report) => Response::DryRun { report },
+                Err(reason) => Response::Refused { reason },
+            }
+        }
         Request::Check { name } => match door.settings.checks.get(&name) {
             None => Response::Refused { reason: format!("this host's configuration has no check {name}") },
             Some(check) => match door.programs.run(&check.argv, check.timeout_ms, None) {

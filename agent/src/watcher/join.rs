@@ -121,9 +121,13 @@ fn epoch(runtime_dir: &Path) -> Epoch {
     let asked = Client::connect(runtime_dir).and_then(|mut c| c.ask(&Request::Status { challenge: false }));
     match asked {
         Ok(Response::Status(status) | Response::Records { status, .. }) => status.epoch,
-        Ok(Response::Refused { .. } | Response::Checked { .. } | Response::Blocked { .. }) | Err(_) => {
-            Epoch(rand::random_range(1..=u64::MAX))
-        }
+        Ok(
+            Response::Refused { .. }
+            | Response::Checked { .. }
+            | Response::Blocked { .. }
+            | Response::DryRun { .. },
+        )
+        | Err(_) => Epoch(rand::random_range(1..=u64::MAX)),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::words;
 use clap::Args;
 use sopwith_domain::ids::PlaybookId;
 use sopwith_domain::playbook::Playbook;
-use sopwith_protocol::api::PlaybookView;
+use sopwith_protocol::api::{PlaybookView, TrustView};
 use std::path::Path;
 
 #[derive(Args, Debug)]
@@ -26,17 +26,7 @@ pub struct Show {
 }
 
 pub async fn show(args: Show, ui: &Ui) -> Result<(), Failure> {
-    let path = Path::new(&args.what);
-    let (source, signer, raw) = if path.exists() {
-        (words::clean(&read(path)?), None, None)
-    } else {
-        let id = PlaybookId::new(args.what.as_str()).map_err(|_| {
-            Failure::usage(format!("there is no file {}, and it is no id of a playbook", args.what))
-        })?;
-        let client = Client::from_session()?;
-        let answer = client.get::<PlaybookView>(&format!("/playbooks/{}", escape(id.as_str()))).await?;
-        (answer.view.text, Some(answer.view.signer), Some(answer.raw))
-    };
+    let (source, signer, raw) = source(&args.what).await?;
     let playbook = Playbook::parse(&source).map_err(|findings| {
         let mut failure = Failure::failed(format!("{} does not check", args.what));
         failure.details = findings.iter().map(|f| format!("{}:{f}", args.what)).collect();
@@ -54,6 +44,19 @@ pub async fn show(args: Show, ui: &Ui) -> Result<(), Failure> {
     })
 }
 
+/// Returns the text of a file, or of an installed playbook with its signer and the server's whole answer.
+pub async fn source(what: &str) -> Result<(String, Option<String>, Option<serde_json::Value>), Failure> {
+    let path = Path::new(what);
+    if path.exists() {
+        return Ok((words::clean(&read(path)?), None, None));
+    }
+    let id = PlaybookId::new(what)
+        .map_err(|_| Failure::usage(format!("there is no file {what}, and it is no id of a playbook")))?;
+    let client = Client::from_session()?;
+    let answer = client.get::<PlaybookView>(&format!("/playbooks/{}", escape(id.as_str()))).await?;
+    Ok((answer.view.text, Some(answer.view.signer), Some(answer.raw)))
+}
+
 /// Lists what is installed.
 pub async fn list(client: &Client, ui: &Ui) -> Result<(), Failure> {
     let raw = client.get_raw("/playbooks").await?;
@@ -69,10 +72,24 @@ pub async fn list(client: &Client, ui: &Ui) -> Result<(), Failure> {
                 Cell::new(&p.id),
                 Cell::number(p.version),
                 Cell::new(&p.risk),
+                Cell::new(trust(&p.trust)),
                 Cell::new(&p.signer),
                 Cell::new(&p.title),
             ]
         });
-        ui.table(&["SOP", "VERSION", "RISK", "SIGNED BY", "WHAT IT DOES"], 4, rows.collect())
+        ui.table(&["SOP", "VERSION", "RISK", "TRUST", "SIGNED BY", "WHAT IT DOES"], 5, rows.collect())
     })
+}
+
+/// Returns how far an SOP is trusted; where there are several environments, in how many it runs by itself.
+fn trust(trust: &[TrustView]) -> String {
+    match trust {
+        [] => "–".into(),
+        [one] if one.stage == "auto" => "auto".into(),
+        [one] => format!("{} {}/{}", one.stage, one.count, one.runs),
+        several => {
+            let auto = several.iter().filter(|one| one.stage == "auto").count();
+            format!("auto in {auto} of {}", several.len())
+        }
+    }
 }

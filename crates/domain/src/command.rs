@@ -2,6 +2,7 @@
 
 use crate::approval::Vote;
 use crate::declaration::Declarations;
+use crate::dry_run::Report;
 use crate::ids::{AccountName, Digest, Epoch, HostId, IncidentId, PlaybookId};
 use crate::inspection::Inspection;
 use crate::order::SignedText;
@@ -83,6 +84,17 @@ pub enum Command {
     Cancel {
         run: Digest,
         by: AccountName,
+    },
+    /// A person wants to know what the incident's plan would change.
+    AskDryRun {
+        incident: IncidentId,
+        by: AccountName,
+    },
+    /// What a host found that a plan would change.
+    ReportDryRun {
+        host: HostId,
+        epoch: Epoch,
+        report: Box<Report>,
     },
     /// A person closes an incident that needed one.
     Close {

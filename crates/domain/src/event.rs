@@ -3,6 +3,7 @@
 
 use crate::approval::{Approval, Decision};
 use crate::declaration::Declarations;
+use crate::dry_run::Report;
 use crate::ids::{AccountName, Digest, Epoch, HostId, IncidentId, PlaybookId};
 use crate::incident::WhyNot;
 use crate::inspection::Inspection;
@@ -14,6 +15,7 @@ use crate::run::Record;
 use crate::signal::Signal;
 use crate::time::Timestamp;
 use crate::triage::Priority;
+use crate::trust::Standing;
 use serde::{Deserialize, Serialize};
 
 /// Version of the event form; golden samples of every version decode for ever.
@@ -117,6 +119,17 @@ pub enum Event {
         expires_at: Timestamp,
         required_approvals: u32,
     },
+    /// A person asked the host what the plan would change.
+    DryRunAsked {
+        incident: IncidentId,
+        plan: Digest,
+        by: AccountName,
+    },
+    /// The host looked; nothing was changed there.
+    DryRunReported {
+        incident: IncidentId,
+        report: Box<Report>,
+    },
     DecisionTaken {
         incident: IncidentId,
         decision: Decision,
@@ -153,6 +166,12 @@ pub enum Event {
         host: HostId,
         seq: u64,
         record: Box<Record>,
+    },
+    /// A playbook's record was added to, and with it perhaps what it may do.
+    TrustMoved {
+        playbook: PlaybookId,
+        environment: String,
+        standing: Standing,
     },
     CancelRequested {
         run: Digest,

@@ -2,8 +2,9 @@
 //! Decides nothing.
 
 use crate::approval::{ApprovedPlan, Basis};
+use crate::dry_run::DryRun;
 use crate::event::{Event, Recorded};
-use crate::ids::{IncidentId, PlaybookId};
+use crate::ids::IncidentId;
 use crate::incident::{Actor, Documents, Incident, Note, Phase, Proposal, Run};
 use crate::mutant::{self, Mutant};
 use crate::people::Person;
@@ -87,11 +88,10 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
             if let Ok(playbook) = Playbook::parse(&signed.text) {
                 let installed =
                     Installed { playbook, signed: signed.clone(), signer: signer.clone(), installed_at: at };
-                retire(state, &installed.playbook.id);
-                install(state, installed);
+                state.install(installed);
             }
         }
-        Event::PlaybookRetired { playbook, .. } => retire(state, playbook),
+        Event::PlaybookRetired { playbook, .. } => state.retire(playbook),
         Event::PolicySet { policy: signed, signer, .. } => {
             if let Ok(policy) = Policy::parse(&signed.text) {
                 state.policy = Some(PolicyInForce { policy, signed: signed.clone(), signer: signer.clone() });
@@ -109,6 +109,9 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
             if let Some(person) = state.people.get_mut(name) {
                 person.disabled = true;
             }
+        }
+        Event::TrustMoved { playbook, environment, standing } => {
+            state.trust.insert((playbook.clone(), environment.clone()), standing.clone());
         }
         // A report is kept in its projection; nothing is decided by it.
         Event::AccessChanged { .. } | Event::InspectionReported { .. } => {}
@@ -264,6 +267,7 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
                 expires_at: *expires_at,
                 required_approvals: *required_approvals,
                 decisions: Vec::new(),
+                dry_run: None,
                 approved: None,
                 documents: None,
                 held: None,
@@ -271,6 +275,17 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
                 accepted_at: None,
                 overdue: false,
             });
+        }
+        Event::DryRunAsked { plan, by, .. } => {
+            if let Some(proposal) = incident.proposal.as_mut().filter(|p| p.plan.digest() == *plan) {
+                proposal.dry_run = Some(DryRun { by: by.clone(), asked_at: at, report: None });
+            }
+        }
+        Event::DryRunReported { report, .. } => {
+            let asked = incident.proposal.as_mut().filter(|p| p.plan.digest() == report.plan);
+            if let Some(dry_run) = asked.and_then(|proposal| proposal.dry_run.as_mut()) {
+                dry_run.report = Some((**report).clone());
+            }
         }
         Event::DecisionTaken { decision, .. } => {
             if let Some(proposal) = &mut incident.proposal {
@@ -386,6 +401,13 @@ fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
                 Some(format!("{said} plan {}{because}", decision.plan.short())),
             )
         }
+        Event::DryRunAsked { incident, plan, by } => {
+            let text = format!("asked what plan {} would change", plan.short());
+            (*incident, Actor::Person(by.clone()), Some(text))
+        }
+        Event::DryRunReported { incident, report } => {
+            sopwith(incident, format!("the host {}", report.sentence()))
+        }
         Event::PlanApproved { incident, approval } => sopwith(
             incident,
             format!("plan {} is approved until {}", approval.plan.short(), approval.expires_at),
@@ -406,24 +428,6 @@ fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
         }
         _ => (IncidentId(0), Actor::Sopwith, None),
     }
-}
-
-fn install(state: &mut State, installed: Installed) {
-    let id = &installed.playbook.id;
-    for answers in &installed.playbook.answers {
-        state.answering.entry(answers.kind.clone()).or_default().insert(id.clone());
-    }
-    state.playbooks.insert(id.clone(), installed);
-}
-
-fn retire(state: &mut State, id: &PlaybookId) {
-    let Some(before) = state.playbooks.remove(id) else { return };
-    for answers in &before.playbook.answers {
-        if let Some(others) = state.answering.get_mut(&answers.kind) {
-            others.remove(id);
-        }
-    }
-    state.answering.retain(|_, ids| !ids.is_empty());
 }
 
 /// Returns how a run ended, if it has.

@@ -3,6 +3,7 @@
 
 use crate::approval::{ApprovedPlan, Decision};
 use crate::declaration::Forbidden;
+use crate::dry_run::DryRun;
 use crate::ids::{AccountName, Digest, HostId, IncidentId, PlaybookId};
 use crate::matching::Candidate;
 use crate::order::SignedText;
@@ -125,6 +126,8 @@ pub struct Proposal {
     pub expires_at: Timestamp,
     pub required_approvals: u32,
     pub decisions: Vec<Decision>,
+    /// What the host was asked, and said, that the plan would change.
+    pub dry_run: Option<DryRun>,
     pub approved: Option<ApprovedPlan>,
     /// The signed texts that the approval rests on, kept until the host has the order: by then the playbook may be
     /// retired and the policy another one.

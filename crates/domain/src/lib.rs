@@ -7,11 +7,13 @@
 
 pub mod action;
 pub mod approval;
+pub mod backtest;
 pub mod check;
 pub mod command;
 pub mod common;
 pub mod decide;
 pub mod declaration;
+pub mod dry_run;
 pub mod event;
 pub mod evolve;
 pub mod ids;
@@ -30,6 +32,7 @@ pub mod signal;
 pub mod state;
 pub mod time;
 pub mod triage;
+pub mod trust;
 pub mod value;
 pub mod warrant;
 pub mod yaml;

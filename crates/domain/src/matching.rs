@@ -1,6 +1,11 @@
 //! Which playbook answers a signal, with the reasons for and against each. No match and more than one best match
 //! are both nobody's: zero steps, and a person is called.
 
+mod index;
+
+pub use index::Index;
+
+use crate::declaration::Declarations;
 use crate::ids::PlaybookId;
 use crate::playbook::{Answers, Playbook, Risk};
 use crate::signal::Signal;
@@ -24,6 +29,13 @@ pub struct Candidate {
     pub reasons: Vec<Reason>,
 }
 
+impl Candidate {
+    /// Returns how many reasons speak against it.
+    pub fn against(&self) -> usize {
+        self.reasons.iter().filter(|reason| !reason.speaks_for).count()
+    }
+}
+
 /// What came of weighing all playbooks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Choice<'a> {
@@ -32,13 +44,26 @@ pub enum Choice<'a> {
     Tie(Vec<PlaybookId>),
 }
 
-/// Weighs every playbook that answers the signal's kind and returns the choice with all candidates, best first.
+/// Most candidates that are told of one signal: those that match, and the nearest of the others.
+pub const CANDIDATES_MAX: usize = 32;
+
+/// Weighs every playbook that answers the signal's kind and returns the choice with the candidates, best first.
+/// Nothing is known of the host; see [`choose_on`].
 pub fn choose<'a>(
     playbooks: impl IntoIterator<Item = &'a Playbook>,
     signal: &Signal,
 ) -> (Choice<'a>, Vec<Candidate>) {
+    choose_on(playbooks, signal, &Declarations::default())
+}
+
+/// Weighs playbooks for a signal of a host that declares this.
+pub fn choose_on<'a>(
+    playbooks: impl IntoIterator<Item = &'a Playbook>,
+    signal: &Signal,
+    host: &Declarations,
+) -> (Choice<'a>, Vec<Candidate>) {
     let mut weighed: Vec<(&Playbook, Candidate)> =
-        playbooks.into_iter().filter_map(|p| Some((p, weigh(p, signal)?))).collect();
+        playbooks.into_iter().filter_map(|p| Some((p, weigh(p, signal, host)?))).collect();
     weighed.sort_by(|(_, a), (_, b)| {
         (b.matches, b.priority, &a.playbook).cmp(&(a.matches, a.priority, &b.playbook))
     });
@@ -49,20 +74,23 @@ pub fn choose<'a>(
         [(playbook, _)] => Choice::One(playbook),
         several => Choice::Tie(several.iter().map(|(p, _)| p.id.clone()).collect()),
     };
+    let matching = weighed.iter().take_while(|(_, candidate)| candidate.matches).count();
+    weighed[matching..].sort_by_key(|(_, candidate)| candidate.against());
+    weighed.truncate(CANDIDATES_MAX);
     (choice, weighed.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
 /// Returns the candidate for a playbook, or nothing if it answers other kinds of signals only.
-fn weigh(playbook: &Playbook, signal: &Signal) -> Option<Candidate> {
+fn weigh(playbook: &Playbook, signal: &Signal, host: &Declarations) -> Option<Candidate> {
     playbook
         .answers
         .iter()
         .filter(|answers| answers.kind == signal.kind)
-        .map(|answers| weigh_answer(playbook, answers, signal))
+        .map(|answers| weigh_answer(playbook, answers, signal, host))
         .max_by_key(|candidate| (candidate.matches, candidate.priority))
 }
 
-fn weigh_answer(playbook: &Playbook, answers: &Answers, signal: &Signal) -> Candidate {
+fn weigh_answer(playbook: &Playbook, answers: &Answers, signal: &Signal, host: &Declarations) -> Candidate {
     let mut reasons = vec![Reason { speaks_for: true, text: format!("it answers {}", answers.kind) }];
     let mut weigh = |holds: bool, text: String| reasons.push(Reason { speaks_for: holds, text });
     for (field, wanted) in &answers.fields {
@@ -79,6 +107,15 @@ fn weigh_answer(playbook: &Playbook, answers: &Answers, signal: &Signal) -> Cand
             }
             Some(value) => weigh(true, format!("{field} is {value}, not {}", unwanted.join(" or "))),
             None => weigh(true, format!("the signal says nothing of {field}")),
+        }
+    }
+    for (fact, wanted) in &answers.host {
+        match host.fact(fact) {
+            Some(value) if wanted.iter().any(|one| one == value.as_str()) => {
+                weigh(true, format!("the host's {fact} is {value}"));
+            }
+            Some(value) => weigh(false, format!("the host's {fact} is {value}, not {}", wanted.join(" or "))),
+            None => weigh(false, format!("the host declares no {fact}")),
         }
     }
     for field in &answers.has {
@@ -121,5 +158,66 @@ fn weigh_answer(playbook: &Playbook, answers: &Answers, signal: &Signal) -> Cand
         matches: reasons.iter().all(|reason| reason.speaks_for),
         priority: answers.priority,
         reasons,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declaration::Declaration;
+    use crate::ids::{Epoch, HostId, RuleId};
+    use crate::signal::{Condition, Severity, SignalKind, Subject};
+    use crate::time::Timestamp;
+    use crate::value::Word;
+    use std::collections::BTreeMap;
+
+    /// A playbook with one answer of a kind.
+    pub(super) fn playbook(id: &str, kind: &str, rest: &str) -> Playbook {
+        let comma = if rest.is_empty() { "" } else { ", " };
+        let text = format!(
+            "id: {id}\nversion: 1\ntitle: Do\npurpose: It does.\nscope: All.\nrisk: never\n\
+             answers: [{{kind: {kind}{comma}{rest}}}]\nsteps: []\nverify: []\nescalation: Look.\n"
+        );
+        Playbook::parse(&text).unwrap_or_else(|findings| panic!("{findings:?} in {text}"))
+    }
+
+    pub(super) fn signal(kind: &str, name: &str, size: i64) -> Signal {
+        let word = |text: &str| Word::new(text).unwrap();
+        Signal {
+            host: HostId::new("web-1").unwrap(),
+            epoch: Epoch(1),
+            rule: RuleId::new("rule").unwrap(),
+            kind: SignalKind::new(kind).unwrap(),
+            subject: Subject::Host,
+            condition: Condition::Raised,
+            severity: Severity::Critical,
+            summary: String::new(),
+            fields: BTreeMap::from([
+                (word("name"), Value::Word(word(name))),
+                (word("size"), Value::Integer(size)),
+            ]),
+            evidence: vec![],
+            observed_at: Timestamp(0),
+            cause: None,
+            depends_on: vec![],
+        }
+    }
+
+    #[test]
+    fn what_a_host_declares_of_itself_counts() {
+        let web = playbook("web", "svc.down", "host: {role: [web, edge]}");
+        let all = playbook("all", "svc.down", "priority: -1");
+        let said = |role: Option<&str>| {
+            let word = |text: &str| Word::new(text).unwrap();
+            let fact = |value: &str| Declaration::Fact { name: word("role"), value: word(value) };
+            let host = Declarations { stated: role.map(fact).into_iter().collect(), broken: vec![] };
+            let (choice, told) = choose_on([&web, &all], &signal("svc.down", "a", 1), &host);
+            let Choice::One(chosen) = choice else { panic!("{choice:?}") };
+            let web = told.iter().find(|c| c.playbook == web.id).expect("weighed");
+            (chosen.id.to_string(), web.reasons[1].text.clone())
+        };
+        assert_eq!(said(Some("edge")), ("web".into(), "the host's role is edge".into()));
+        assert_eq!(said(Some("db")), ("all".into(), "the host's role is db, not web or edge".into()));
+        assert_eq!(said(None), ("all".into(), "the host declares no role".into()));
     }
 }

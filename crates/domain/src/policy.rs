@@ -4,6 +4,7 @@
 use crate::ids::{Digest, HostId, PlaybookId};
 use crate::mutant::{self, Mutant};
 use crate::playbook::{Finding, Risk};
+use crate::trust::{Promotion, RUNS_MAX};
 use crate::value::Word;
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +113,8 @@ struct Document {
     storm: Storm,
     #[serde(default = "defaults::quiet_s")]
     quiet_s: u32,
+    #[serde(default)]
+    promotion: Option<Promotion>,
 }
 
 mod defaults {
@@ -159,6 +162,8 @@ pub struct Policy {
     pub storm: Storm,
     /// How long it must stay quiet after a fix before the incident closes.
     pub quiet_ms: i64,
+    /// What a playbook of `auto` has to show before it runs by itself; nothing asks nothing of it.
+    pub promotion: Option<Promotion>,
 }
 
 impl Default for Policy {
@@ -179,6 +184,7 @@ impl Default for Policy {
             fleet: Fleet::default(),
             storm: Storm::default(),
             quiet_ms: 60_000,
+            promotion: None,
         }
     }
 }
@@ -221,6 +227,14 @@ impl Policy {
                 raw.storm.sick_percent
             )));
         }
+        if let Some(promotion) = &raw.promotion
+            && !(1..=RUNS_MAX).contains(&promotion.runs)
+        {
+            return Err(at_start(format!(
+                "promotion.runs is {}, must be 1 to {RUNS_MAX}; leave promotion out where nothing is to be earned",
+                promotion.runs
+            )));
+        }
         if raw.attempts_per_day > 2 {
             return Err(at_start(format!(
                 "attempts_per_day is {}, at most 2: what two tries did not mend needs a person",
@@ -242,6 +256,7 @@ impl Policy {
             fleet: raw.fleet,
             storm: raw.storm,
             quiet_ms: i64::from(raw.quiet_s) * 1000,
+            promotion: raw.promotion,
         })
     }
 

@@ -4,12 +4,14 @@ use crate::common::{Common, Symptom};
 use crate::declaration::Declarations;
 use crate::ids::{AccountName, Digest, Epoch, HostId, IncidentId, PlaybookId};
 use crate::incident::{Incident, Run};
+use crate::matching::Index;
 use crate::order::SignedText;
 use crate::people::Person;
 use crate::playbook::Playbook;
 use crate::policy::Policy;
-use crate::signal::{SignalKind, Subject};
+use crate::signal::{Signal, Subject};
 use crate::time::{DAY_MS, HOUR_MS, Timestamp};
+use crate::trust::Standing;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::LazyLock;
@@ -68,11 +70,13 @@ pub struct State {
     pub open: BTreeMap<Digest, IncidentId>,
     pub runs: BTreeMap<Digest, Run>,
     pub playbooks: BTreeMap<PlaybookId, Installed>,
-    /// The playbooks that answer each kind of signal, so that a large library costs no more than what it says of one.
-    pub answering: BTreeMap<SignalKind, BTreeSet<PlaybookId>>,
+    /// The same by what they answer. Changed together with them.
+    pub answers: Index,
     pub policy: Option<PolicyInForce>,
     pub stop: Option<Stop>,
     pub people: BTreeMap<AccountName, Person>,
+    /// How playbooks stand that have to earn what the policy permits, by environment.
+    pub trust: BTreeMap<(PlaybookId, String), Standing>,
     /// When automatic orders were released, by fingerprint, within the last day.
     pub tries: BTreeMap<Digest, Vec<Timestamp>>,
     /// Every order that was released within the last hour.
@@ -109,16 +113,29 @@ pub struct Release {
 }
 
 impl State {
+    /// Returns the playbooks that are to be weighed for a signal.
+    pub fn answering(&self, signal: &Signal) -> impl Iterator<Item = &Playbook> {
+        self.answers.answering(signal).filter_map(|id| Some(&self.playbooks.get(id)?.playbook))
+    }
+
+    /// Puts a playbook in force, in the place of the one with its id.
+    pub fn install(&mut self, installed: Installed) {
+        self.retire(&installed.playbook.id);
+        self.answers.add(&installed.playbook);
+        self.playbooks.insert(installed.playbook.id.clone(), installed);
+    }
+
+    /// Takes a playbook out of force.
+    pub fn retire(&mut self, id: &PlaybookId) {
+        if let Some(old) = self.playbooks.remove(id) {
+            self.answers.remove(&old.playbook);
+        }
+    }
+
     /// Returns the policy in force, or the one that permits nothing.
     pub fn policy(&self) -> &Policy {
         static NONE: LazyLock<Policy> = LazyLock::new(Policy::default);
         self.policy.as_ref().map_or(&NONE, |p| &p.policy)
-    }
-
-    /// Returns the playbooks that answer a kind of signal.
-    pub fn answers(&self, kind: &SignalKind) -> impl Iterator<Item = &Playbook> {
-        let ids = self.answering.get(kind).into_iter().flatten();
-        ids.filter_map(|id| self.playbooks.get(id)).map(|installed| &installed.playbook)
     }
 
     /// Returns how many automatic tries the fingerprint had in the day before `now`.

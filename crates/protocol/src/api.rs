@@ -9,6 +9,8 @@
 //! | `GET /incidents?open=&limit=&after=`     | viewer   | → [`Page`]<[`IncidentSummary`]> |
 //! | `GET /incidents/{id}`                    | viewer   | → [`IncidentView`]; `ETag` is the current plan's digest |
 //! | `POST /incidents/{id}/close`             | operator | [`WithReason`] |
+//! | `POST /backtest`                         | operator | [`BacktestBody`] → [`BacktestView`] |
+//! | `POST /incidents/{id}/dry-run` · `GET …` | operator · viewer | → [`DryRunView`] |
 //! | `GET /plans/{digest}`                    | viewer   | → [`PlanView`] |
 //! | `POST /plans/{digest}/approve` / `deny`  | approver | [`DecisionBody`]; `If-Match: "<digest>"` required; 412 if the plan changed |
 //! | `GET /runs?limit=` · `GET /runs/{digest}`| viewer   | → [`Page`]<[`RunView`]> · [`RunView`] |
@@ -29,6 +31,10 @@
 //! | `GET /sd`                                | viewer   | http_sd for Prometheus |
 //!
 //! POSTs take an `Idempotency-Key`. Outside `/api/v1`: `/healthz`, `/readyz`, `/metrics`, `/api/v1/openapi.json`.
+
+mod trust;
+
+pub use trust::{AskedView, BacktestBody, BacktestRow, BacktestView, DryRunStepView, DryRunView, TrustView};
 
 use serde::{Deserialize, Serialize};
 use sopwith_domain::approval::Decision;
@@ -162,6 +168,9 @@ pub struct PlanView {
     /// What the limits leave; nothing for a plan that is not current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// What the host found that the plan would change, if somebody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<DryRunView>,
     /// The plan itself, so that whoever approves can compute its digest from what he reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Box<Plan>>,
@@ -269,6 +278,9 @@ pub struct PlaybookView {
     pub signer: String,
     pub text: String,
     pub signature: String,
+    /// How far it is trusted, by environment; empty where the policy has nothing earned.
+    #[serde(default)]
+    pub trust: Vec<TrustView>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use sopwith_domain::command::Item;
+use sopwith_domain::dry_run::Report;
 use sopwith_domain::ids::{Digest, Epoch, HostId};
 use sopwith_domain::order::SignedText;
 use sopwith_domain::run::Record;
@@ -70,7 +71,15 @@ pub struct ExchangeRequest {
     /// What the host says of itself for people: system, kernel, whether systemd is there, what the agent cannot do.
     #[serde(default)]
     pub facts: BTreeMap<String, String>,
+    /// What the host found that plans would change, as the server asked; told again until an exchange went through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dry_runs: Vec<Report>,
 }
+
+/// Name of the fact by which an agent says that it answers dry runs; none are asked of one that does not.
+pub const DRY_RUN_FACT: &str = "dry runs";
+/// Most dry runs in one exchange, either way.
+pub const DRY_RUNS_MAX: usize = 4;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,6 +93,9 @@ pub struct ExchangeResponse {
     pub orders: Vec<SignedText>,
     /// Runs that somebody wants cancelled, with his name.
     pub cancels: Vec<(Digest, String)>,
+    /// [`sopwith_domain::dry_run::Question`]s as JSON, each signed by the server's order key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dry_runs: Vec<SignedText>,
     /// The server seems to know more of this host than the host itself.
     #[serde(default)]
     pub begin_epoch: Option<BeginEpoch>,

@@ -32,11 +32,11 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// Reads `7` or `INC-7`.
-fn incident_id(text: &str) -> Result<IncidentId, Fault> {
+pub(super) fn incident_id(text: &str) -> Result<IncidentId, Fault> {
     text.parse().map_err(|_| Fault::not_found(format!("there is no incident {text:.40}")))
 }
 
-fn unknown(id: IncidentId) -> Fault {
+pub(super) fn unknown(id: IncidentId) -> Fault {
     Fault::not_found(format!("there is no incident {id}"))
 }
 

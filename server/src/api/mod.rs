@@ -3,6 +3,8 @@
 
 mod audit;
 mod automation;
+mod backtest;
+mod dry_run;
 mod events;
 mod hosts;
 mod incidents;
@@ -16,6 +18,7 @@ mod session;
 mod tokens;
 
 pub use audit::{audit_entry, line as audit_line};
+pub use dry_run::ask_and_wait;
 pub use plans::{Chosen, decide_on};
 pub use session::{session_cookie, spent_cookie};
 
@@ -32,6 +35,8 @@ const PAGE_MAX: usize = 1000;
 pub fn routes() -> Vec<Route> {
     let mut routes = session::routes();
     routes.extend(incidents::routes());
+    routes.extend(backtest::routes());
+    routes.extend(dry_run::routes());
     routes.extend(plans::routes());
     routes.extend(runs::routes());
     routes.extend(playbooks::routes());

@@ -44,13 +44,13 @@ fn find(app: &App, id: &PlaybookId) -> Result<Json<PlaybookView>, Fault> {
     let state = app.ledger.state();
     let installed = state.playbooks.get(id);
     installed
-        .map(|installed| Json(playbook_view(installed)))
+        .map(|installed| Json(playbook_view(&state, installed)))
         .ok_or_else(|| Fault::not_found(format!("there is no playbook {id}")))
 }
 
 async fn list(State(app): State<App>) -> Json<Page<PlaybookView>> {
     let state = app.ledger.state();
-    Json(Page { items: state.playbooks.values().map(playbook_view).collect(), next: None })
+    Json(Page { items: state.playbooks.values().map(|p| playbook_view(&state, p)).collect(), next: None })
 }
 
 async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<PlaybookView>, Fault> {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sopwith_domain::command::{Command, Item, Refusal};
 use sopwith_domain::decide::rewound;
 use sopwith_domain::ids::Digest;
-use sopwith_protocol::exchange::{BATCH_MAX, BeginEpoch, ExchangeRequest, JournalHead};
+use sopwith_protocol::exchange::{BATCH_MAX, BeginEpoch, DRY_RUNS_MAX, ExchangeRequest, JournalHead};
 
 /// Largest item that is taken, in bytes of JSON; a larger one is recorded as a gap, so that it does not hold up
 /// those behind it.
@@ -37,6 +37,9 @@ pub fn check_bounds(request: &ExchangeRequest) -> Result<(), Fault> {
     }
     if request.facts.len() > FACTS_MAX {
         return long("facts", request.facts.len(), FACTS_MAX);
+    }
+    if request.dry_runs.len() > DRY_RUNS_MAX {
+        return long("dry runs", request.dry_runs.len(), DRY_RUNS_MAX);
     }
     let fact_long = |(k, v): (&String, &String)| k.len() > FACT_BYTES_MAX || v.len() > FACT_BYTES_MAX;
     if request.facts.iter().any(fact_long) || request.agent_version.len() > FACT_BYTES_MAX {
@@ -190,6 +193,11 @@ fn commands(app: &App, request: &ExchangeRequest) -> Vec<Command> {
             item: bounded(seq, item),
         }),
     );
+    commands.extend(request.dry_runs.iter().map(|report| Command::ReportDryRun {
+        host: host.clone(),
+        epoch,
+        report: Box::new(report.clone()),
+    }));
     commands
 }
 

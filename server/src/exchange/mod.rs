@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use identity::AgentHost;
 use intake::Standing;
-pub use offer::Offer;
+pub use offer::{Offer, Print};
 use sopwith_domain::command::Refusal;
 use sopwith_domain::ids::{Digest, HostId};
 use sopwith_domain::time::Timestamp;
@@ -89,7 +89,7 @@ async fn wait(app: &App, request: &ExchangeRequest, took: bool) -> Offer {
         let news = waiter.notified();
         tokio::pin!(news);
         news.as_mut().enable();
-        let offer = Offer::of(&app.ledger.state(), &request.host, &request.holding);
+        let offer = Offer::of(&app.ledger.state(), request, app.ledger.now());
         let mut until = began + Duration::from_millis(request.wait_ms.min(WAIT_MS_MAX));
         match app.presence.told(&request.host, &offer) {
             None => return offer,
@@ -123,6 +123,8 @@ fn answer(
     app.presence.tell(&request.host, &offer);
     let orders = offer.orders.iter().map(|order| app.keys.seal(order));
     let orders = orders.collect::<Result<_, _>>().map_err(|e| Fault::internal(&e))?;
+    let dry_runs = offer.dry_runs.iter().map(|question| app.keys.seal(question));
+    let dry_runs = dry_runs.collect::<Result<_, _>>().map_err(|e| Fault::internal(&e))?;
     let lease = Lease {
         host: request.host.clone(),
         epoch: request.epoch,
@@ -136,6 +138,7 @@ fn answer(
         lease: app.keys.seal(&lease).map_err(|e| Fault::internal(&e))?,
         orders,
         cancels: offer.cancels,
+        dry_runs,
         begin_epoch: None,
         server_head: head(app),
     }))
@@ -177,6 +180,7 @@ fn begin_epoch(
         lease: app.keys.seal(&lease).map_err(|e| Fault::internal(&e))?,
         orders: Vec::new(),
         cancels: Vec::new(),
+        dry_runs: Vec::new(),
         begin_epoch: Some(begin),
         server_head: head(app),
     }))

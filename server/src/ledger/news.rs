@@ -104,6 +104,8 @@ impl About {
             | Event::Matched { incident: id, .. }
             | Event::Refrained { incident: id, .. }
             | Event::PlanProposed { incident: id, .. }
+            | Event::DryRunAsked { incident: id, .. }
+            | Event::DryRunReported { incident: id, .. }
             | Event::DecisionTaken { incident: id, .. }
             | Event::PlanApproved { incident: id, .. }
             | Event::PlanVoided { incident: id, .. }
@@ -135,6 +137,7 @@ impl About {
             | Event::PersonAdded { .. }
             | Event::RoleChanged { .. }
             | Event::PersonDisabled { .. }
+            | Event::TrustMoved { .. }
             | Event::AccessChanged { .. } => Self::default(),
         }
     }

@@ -1,9 +1,9 @@
 //! The inbox of plans that wait for a decision: what, where, why, what if it fails, who has approved.
 
 use super::components::{digest, empty, priority};
-use super::decision;
 use super::frame::Frame;
 use super::when::when;
+use super::{decision, dry_run};
 use maud::{Markup, html};
 use sopwith_domain::incident::Incident;
 use sopwith_domain::state::State;
@@ -62,6 +62,7 @@ fn card(frame: &Frame, incident: &IncidentView, plan: &PlanView) -> Markup {
             }
             (decision::grounds(frame, plan, &decision::why(&incident.candidates, &plan.playbook)))
             p.meta { a href={ "/incidents/" (summary.id.0) } { "Checks, undo of each step, evidence" } }
+            (dry_run::part(frame, plan))
             (decision::form(frame, plan, ""))
         }
     }

@@ -89,6 +89,7 @@ fn who(event: &Event) -> Option<String> {
         Event::IncidentClosed { by, .. } => by.as_ref().map(ToString::to_string),
         Event::HostRevoked { by, .. }
         | Event::CancelRequested { by, .. }
+        | Event::DryRunAsked { by, .. }
         | Event::StopSet { by, .. }
         | Event::StopCleared { by, .. }
         | Event::PlaybookInstalled { by, .. }

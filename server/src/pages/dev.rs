@@ -110,7 +110,17 @@ pub fn all(world: &World, role: Role) -> Vec<(String, Markup)> {
     add("sops", f.clone(), sops::library(&sops::select(state)));
     for (id, installed) in &state.playbooks {
         let record = views::sop_record(state, id);
-        add(&format!("sop-{id}"), f.clone(), sops::document(&f, installed, &record, state.policy()));
+        add(
+            &format!("sop-{id}"),
+            f.clone(),
+            sops::document(
+                &f,
+                installed,
+                &record,
+                state.policy(),
+                &crate::views::trust_views(state, installed),
+            ),
+        );
     }
     let f = at("Hosts", Place::Hosts);
     let seen =

@@ -4,7 +4,7 @@
 use super::answer::{Fields, frame, missing, on_to, refusal, show, show_as};
 use super::frame::{Frame, Place};
 use super::{diff, hosts, incident, more, past};
-use crate::api::{Chosen, decide_on};
+use crate::api::{Chosen, ask_and_wait, decide_on};
 use crate::app::App;
 use crate::auth::Person;
 use crate::exchange::join::make_token;
@@ -123,6 +123,14 @@ pub async fn close(
     };
     match outcome {
         Ok(_) => on_to(&format!("/incidents/{}?did=closed", id.0)),
+        Err(fault) => incident_refused(&app, &person, id, &fault, ""),
+    }
+}
+
+/// Asks the host what the plan would change; the answer stands beside the plan, or comes there when it is late.
+pub async fn dry_run(State(app): State<App>, person: Person, Path(id): Path<IncidentId>) -> Response {
+    match ask_and_wait(&app, id, person.name.clone()).await {
+        Ok(()) => on_to(&format!("/incidents/{}", id.0)),
         Err(fault) => incident_refused(&app, &person, id, &fault, ""),
     }
 }

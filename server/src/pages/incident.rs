@@ -1,10 +1,10 @@
 //! One incident: what is wrong, what is proposed against it, and its story. The evidence stands beside the fix, folded.
 
 use super::components::{Tone, badge, facts, folded, phase, priority, run_state, timeline};
-use super::decision;
 use super::frame::Frame;
 use super::glyph::Glyph;
 use super::when::when;
+use super::{decision, dry_run};
 use maud::{Markup, html};
 use sopwith_domain::people::Role;
 use sopwith_protocol::api::IncidentView;
@@ -53,6 +53,7 @@ fn fix(frame: &Frame, incident: &IncidentView, reason: &str) -> Markup {
                     (decision::heading(frame, plan))
                     (super::components::steps(&plan.steps))
                     (decision::grounds(frame, plan, &decision::why(&incident.candidates, &plan.playbook)))
+                    (dry_run::part(frame, plan))
                     (decision::form(frame, plan, reason))
                     (decision::background(&incident.candidates, Some(plan)))
                 }

@@ -10,6 +10,7 @@ pub mod decision;
 #[cfg(any(test, debug_assertions))]
 pub mod dev;
 pub mod diff;
+pub mod dry_run;
 mod entering;
 mod forms;
 pub mod frame;
@@ -55,6 +56,7 @@ pub fn routes() -> Vec<Route> {
         Route::page(get(), "/incidents", viewer, reading::incidents_page),
         Route::page(get(), "/incidents/{id}", viewer, reading::incident_page),
         Route::page(post(), "/incidents/{id}/decision", Need::Role(Role::Approver), forms::decide),
+        Route::page(post(), "/incidents/{id}/dry-run", Need::Role(Role::Operator), forms::dry_run),
         Route::page(post(), "/incidents/{id}/close", Need::Role(Role::Operator), forms::close),
         Route::page(get(), "/approvals", viewer, reading::approvals_page),
         Route::page(get(), "/runs", viewer, reading::runs_page),

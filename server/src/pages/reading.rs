@@ -102,13 +102,14 @@ pub async fn sop_page(State(app): State<App>, person: Person, Path(id): Path<Str
     let found = PlaybookId::new(id).ok().and_then(|id| {
         let state = app.ledger.state();
         let installed = state.playbooks.get(&id)?.clone();
-        Some((installed, views::sop_record(&state, &id), state.policy().clone()))
+        let trust = views::trust_views(&state, &installed);
+        Some((installed, views::sop_record(&state, &id), state.policy().clone(), trust))
     });
-    let Some((installed, record, policy)) = found else {
+    let Some((installed, record, policy, trust)) = found else {
         return missing(&app, &person, Place::Sops, "No SOP of this name is installed.");
     };
     let frame = frame(&app, &person, installed.playbook.title.clone(), Place::Sops);
-    show(&frame, sops::document(&frame, &installed, &record, &policy))
+    show(&frame, sops::document(&frame, &installed, &record, &policy, &trust))
 }
 
 pub async fn hosts_page(State(app): State<App>, person: Person, Query(did): Query<Did>) -> Response {

@@ -11,7 +11,7 @@ use sopwith_domain::policy::{Hosts, Policy};
 use sopwith_domain::state::{Installed, State};
 use sopwith_domain::time::SECOND_MS;
 use sopwith_domain::value::Word;
-use sopwith_protocol::api::SopRecord;
+use sopwith_protocol::api::{SopRecord, TrustView};
 
 /// One line of the library.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,7 +80,13 @@ pub fn library(entries: &[Entry]) -> Markup {
 }
 
 /// Returns the SOP page.
-pub fn document(frame: &Frame, installed: &Installed, runs: &SopRecord, policy: &Policy) -> Markup {
+pub fn document(
+    frame: &Frame,
+    installed: &Installed,
+    runs: &SopRecord,
+    policy: &Policy,
+    trust: &[TrustView],
+) -> Markup {
     let sop = &installed.playbook;
     html! {
         article.sop {
@@ -94,6 +100,7 @@ pub fn document(frame: &Frame, installed: &Installed, runs: &SopRecord, policy: 
                 ("Risk", html! { (crate::views::risk(sop.risk)) span.muted { ", " (risk_words(crate::views::risk(sop.risk))) } }),
                 ("Runs", html! { @if standing(sop, policy) { "by itself, as the policy in force permits" } @else { "after people's approval" } }),
                 ("Record", record(runs)),
+                ("Trust", earned(frame, trust)),
                 ("Signed by", html! { (installed.signer) ", installed " (when(&installed.installed_at.to_string(), frame.now)) }),
             ])) }
             (texts("Preconditions", &sop.preconditions))
@@ -117,6 +124,23 @@ pub fn document(frame: &Frame, installed: &Installed, runs: &SopRecord, policy: 
     }
 }
 
+/// Says how far the SOP is trusted where, and what it has to show for more.
+fn earned(frame: &Frame, trust: &[TrustView]) -> Markup {
+    html! {
+        @if trust.is_empty() { "as the policy says; it has nothing to earn" }
+        @for one in trust {
+            p {
+                strong { (one.stage) } " in " (one.environment)
+                @if one.stage != "auto" { ", " (one.count) " of " (one.runs) " towards the next stage" }
+                span.muted {
+                    ", " (one.reason)
+                    @if let Some(since) = &one.since { ", since " (when(since, frame.now)) }
+                }
+            }
+        }
+    }
+}
+
 fn texts(title: &str, lines: &[String]) -> Markup {
     html! { @if !lines.is_empty() { section { h2 { (title) } ul.dots { @for line in lines { li { (line) } } } } } }
 }
@@ -127,6 +151,7 @@ fn answers(sop: &Playbook) -> Markup {
         ul.dots { @for answer in &sop.answers { li {
             code { (answer.kind) }
             @for (field, wanted) in &answer.fields { ", " (field) " is " (wanted.join(" or ")) }
+            @for (fact, wanted) in &answer.host { ", the host's " (fact) " is " (wanted.join(" or ")) }
             @for (field, bound) in &answer.at_least { ", " (field) " is at least " (bound) }
             @for (field, bound) in &answer.at_most { ", " (field) " is at most " (bound) }
             @if !answer.has.is_empty() { ", with " (names(&answer.has)) }

@@ -1,6 +1,7 @@
 //! Plans and playbooks as people read them, with what speaks for and against going on: record and budget.
 
 use super::run::run_state;
+use super::{dry_run_view, trust_views};
 use sopwith_domain::action::Undo;
 use sopwith_domain::check::Check;
 use sopwith_domain::decide::{self, Left, Of};
@@ -42,6 +43,7 @@ pub fn proposal_view(state: &State, incident: &Incident, proposal: &Proposal, no
         approved_until: proposal.approved.as_ref().map(|a| a.approval().expires_at.to_string()),
         state: plan_state(incident, proposal, now).into(),
         budget: Some(budget(state, incident, &proposal.plan, now)),
+        dry_run: proposal.dry_run.as_ref().map(|dry_run| dry_run_view(&proposal.plan, dry_run, now)),
         ..plan_view(state, &proposal.plan)
     }
 }
@@ -73,6 +75,7 @@ pub fn plan_view(state: &State, plan: &Plan) -> PlanView {
         state: "void".into(),
         record: sop_record(state, &plan.playbook),
         budget: None,
+        dry_run: None,
         plan: Some(Box::new(plan.clone())),
     }
 }
@@ -173,7 +176,7 @@ pub fn budget(state: &State, incident: &Incident, plan: &Plan, now: Timestamp) -
 }
 
 /// Returns an installed playbook with its text and signature.
-pub fn playbook_view(installed: &Installed) -> PlaybookView {
+pub fn playbook_view(state: &State, installed: &Installed) -> PlaybookView {
     let playbook = &installed.playbook;
     PlaybookView {
         id: playbook.id.to_string(),
@@ -184,5 +187,6 @@ pub fn playbook_view(installed: &Installed) -> PlaybookView {
         signer: installed.signer.clone(),
         text: installed.signed.text.clone(),
         signature: installed.signed.signature.clone(),
+        trust: trust_views(state, installed),
     }
 }

@@ -141,6 +141,12 @@ pub fn event_sentence(event: &Event) -> String {
         Event::PlanProposed { incident, plan, .. } => {
             format!("plan {} ({}) proposed for {incident}", plan.digest().short(), plan.title)
         }
+        Event::DryRunAsked { incident, plan, .. } => {
+            format!("asked what plan {} for {incident} would change", plan.short())
+        }
+        Event::DryRunReported { incident, report } => {
+            format!("the host of {incident} {}", report.sentence())
+        }
         Event::DecisionTaken { incident, decision } => {
             let vote = match decision.vote {
                 sopwith_domain::approval::Vote::Approve => "approved",
@@ -165,6 +171,12 @@ pub fn event_sentence(event: &Event) -> String {
         Event::RunReported { host, record, .. } => {
             format!("{host}, run {}: {}", record.run.short(), record_sentence(&record.what, &[]))
         }
+        Event::TrustMoved { playbook, environment, standing } => format!(
+            "SOP {playbook} is at {} in {environment}, {} so far: {}",
+            standing.stage.name(),
+            standing.count,
+            standing.reason
+        ),
         Event::CancelRequested { run, .. } => format!("asked to cancel run {}", run.short()),
         Event::WatchBegan { incident, reason } => format!("{incident} is watched: {reason}"),
         Event::Escalated { incident, reason } => format!("{incident} needs a person: {reason}"),

@@ -40,13 +40,13 @@ fn one(size: usize) -> Result<f64, BenchError> {
         return Err(format!("install {size} playbooks; {} were taken", state.playbooks.len()));
     }
     let signal = signal(size / 2)?;
-    match choose(state.answers(&signal.kind), &signal) {
+    match choose(state.answering(&signal), &signal) {
         (Choice::One(_), candidates) if candidates.len() == PER_KIND => {}
         (choice, _) => return Err(format!("find the one playbook: {choice:?}")),
     }
     let began = Instant::now();
     for _ in 0..REPEATS {
-        black_box(choose(state.answers(black_box(&signal.kind)), black_box(&signal)));
+        black_box(choose(state.answering(black_box(&signal)), black_box(&signal)));
     }
     Ok(began.elapsed().as_secs_f64() * 1e6 / f64::from(REPEATS))
 }

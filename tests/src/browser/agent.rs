@@ -131,6 +131,7 @@ impl Agent {
             wait_ms,
             metrics_address: None,
             facts: BTreeMap::from([("system".into(), "exists on the wire only".into())]),
+            dry_runs: vec![],
         };
         post(&self.runtime, &self.http, &self.url, &request)
     }

@@ -30,6 +30,11 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// Returns a way that starts no program, for looking only.
+    pub fn none() -> Self {
+        Self { supervisor: PathBuf::new() }
+    }
+
     /// Runs a program to its end, with everything that it started.
     ///
     /// # Errors
@@ -49,6 +54,9 @@ impl Programs {
         timeout_ms: i64,
         lock: Option<&Path>,
     ) -> Result<Report, String> {
+        if self.supervisor.as_os_str().is_empty() {
+            return Err(format!("not asked: a dry run starts no program, not even {}", argv.join(" ")));
+        }
         let mut command = Command::new(&self.supervisor);
         command.arg("step-exec").arg("--timeout-ms").arg(timeout_ms.to_string());
         command.args(confinement.arguments());

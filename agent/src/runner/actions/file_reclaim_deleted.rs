@@ -26,7 +26,7 @@ pub struct Deleted<'a> {
     pub inode: i64,
 }
 
-fn open(file: Deleted<'_>) -> Result<(File, Meta), String> {
+fn open(file: Deleted<'_>, write: bool) -> Result<(File, Meta), String> {
     let Deleted { process, path, inode } = file;
     let gone =
         || format!("process {} holds no deleted {path} with inode {inode} open for writing", process.pid);
@@ -37,7 +37,7 @@ fn open(file: Deleted<'_>) -> Result<(File, Meta), String> {
     let held = descriptors(process.pid).into_iter();
     let mut held = held.filter(|d| d.for_writing && d.target.as_os_str() == shown.as_str());
     let opened = held.find_map(|descriptor| {
-        let file = OpenOptions::new().read(true).write(true).open(&descriptor.link).ok()?;
+        let file = OpenOptions::new().read(true).write(write).open(&descriptor.link).ok()?;
         let meta = Meta::of(&file).ok()?;
         (i64::try_from(meta.ino) == Ok(inode) && meta.links == 0).then_some((file, meta))
     });
@@ -50,7 +50,7 @@ pub fn capture(
     step: StepContext<'_>,
     deleted: Deleted<'_>,
 ) -> Result<Prior, String> {
-    let (file, meta) = open(deleted)?;
+    let (file, meta) = open(deleted, true)?;
     if !quarantine.fits(meta.size, &file)? {
         return Ok(Prior { meta, kept: false, copy: None });
     }
@@ -61,7 +61,7 @@ pub fn capture(
 }
 
 pub fn perform(deleted: Deleted<'_>, prior: &Prior) -> Result<String, String> {
-    let (file, now) = open(deleted)?;
+    let (file, now) = open(deleted, true)?;
     if !now.same_file(&prior.meta) {
         return Err(format!("{} is another file by now", deleted.path));
     }
@@ -71,7 +71,7 @@ pub fn perform(deleted: Deleted<'_>, prior: &Prior) -> Result<String, String> {
 }
 
 pub fn probe(deleted: Deleted<'_>, prior: &Prior) -> Effect {
-    match open(deleted) {
+    match open(deleted, true) {
         Ok((_, now)) if now.size < prior.meta.size => {
             Effect::Took { detail: "it is shorter than it was".into() }
         }
@@ -102,7 +102,7 @@ impl Act for Deleted<'_> {
     type Prior = Prior;
 
     fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
-        let (file, meta) = open(*self)?;
+        let (file, meta) = open(*self, false)?;
         let copy = if at.bench.quarantine.fits(meta.size, &file)? { "after" } else { "without" };
         let (path, pid) = (self.path, self.process.pid);
         Ok(format!("the deleted {path} of process {pid} would lose its {} bytes, {copy} a copy", meta.size))

@@ -201,7 +201,7 @@ impl Act for Truncate<'_> {
 
     fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
         let place = Place::of(self.path)?;
-        let file = place.open(true)?.ok_or_else(|| place.failed("empty", "it does not exist"))?;
+        let file = place.open(false)?.ok_or_else(|| place.failed("empty", "it does not exist"))?;
         let meta = Meta::of(&file).map_err(|e| place.failed("look at", e))?;
         single(&place, &meta)?;
         let copy = if at.bench.quarantine.fits(meta.size, &file)? {

@@ -4,6 +4,7 @@
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 
+mod dry_run;
 mod engine;
 mod hostile;
 

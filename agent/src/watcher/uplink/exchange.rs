@@ -50,7 +50,10 @@ impl Uplink {
     pub(super) async fn exchange(&self, kind: Kind) -> Result<(), ExchangeError> {
         let (request, asked) = self.request(kind).await?;
         let (sent_ms, sent_at) = (clock::boot_ms(), clock::now());
-        let answer = self.post(kind, &request).await?;
+        let answer = self.post(kind, &request).await;
+        self.dry_runs.told(&request.dry_runs, answer.as_ref().map(drop));
+        let mut answer = answer?;
+        self.dry_runs.ask(std::mem::take(&mut answer.dry_runs));
         // The server tells when the request arrived, which was a little after it was sent.
         if let Ok(lease) = serde_json::from_str::<Lease>(&answer.lease.text) {
             self.server_clock.note(sent_ms, sent_at.since(lease.server_now));
@@ -62,9 +65,13 @@ impl Uplink {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
         let runner = match self.runner.ask(Request::Status { challenge: true }).await {
             Ok(Response::Status(status) | Response::Records { status, .. }) => Some(status),
-            Ok(Response::Refused { .. } | Response::Checked { .. } | Response::Blocked { .. }) | Err(_) => {
-                None
-            }
+            Ok(
+                Response::Refused { .. }
+                | Response::Checked { .. }
+                | Response::Blocked { .. }
+                | Response::DryRun { .. },
+            )
+            | Err(_) => None,
         };
         let epoch = self.epoch(runner.as_ref()).await?;
         let records = match (&runner, kind) {
@@ -92,6 +99,10 @@ impl Uplink {
             holding: runner.as_ref().map(|s| s.holding.clone()).unwrap_or_default(),
             wait_ms: kind.wait_ms(),
             metrics_address: self.metrics_address.clone(),
+            dry_runs: match kind {
+                Kind::Prompt => self.dry_runs.answers(),
+                Kind::Waiting => Vec::new(),
+            },
             facts: self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
         Ok((request, Asked { acked, epoch, runner, number }))
@@ -171,7 +182,7 @@ impl Uplink {
                     }
                 }
                 Ok(Response::Refused { reason }) => tracing::warn!("the runner refused: {reason}"),
-                Ok(Response::Checked { .. } | Response::Blocked { .. }) => {}
+                Ok(Response::Checked { .. } | Response::Blocked { .. } | Response::DryRun { .. }) => {}
                 Err(e) => tracing::warn!("failed to hand the server's answer to the runner: {e}"),
             }
         }

@@ -3,9 +3,11 @@
 //! under its signature. Cut off, it tries again with growing pauses and nothing else changes.
 
 mod backoff;
+mod dry_runs;
 mod exchange;
 pub mod runner_link;
 
+pub use dry_runs::DryRuns;
 pub use exchange::{ExchangeError, chain};
 
 use super::clock;
@@ -65,6 +67,7 @@ pub struct Uplink {
     pub asked: Arc<AtomicU64>,
     pub leased: Arc<AtomicU64>,
     pub server_clock: ServerClock,
+    pub dry_runs: DryRuns,
 }
 
 /// Which of the two exchanges.
@@ -104,11 +107,13 @@ impl Uplink {
     async fn prompt(mut self) {
         let mut backoff = Backoff::default();
         let mut news = self.runner.state.clone();
+        let mut looked = self.dry_runs.news();
         loop {
             if !self.pending() {
                 tokio::select! {
                     Ok(()) = self.head.changed() => {}
                     Ok(()) = news.changed() => {}
+                    Ok(()) = looked.changed() => {}
                     else => return,
                 }
                 continue;
@@ -155,7 +160,7 @@ impl Uplink {
             .borrow()
             .status()
             .is_some_and(|status| status.head.seq > self.records_after(status.acked_through));
-        items || records
+        items || records || !self.dry_runs.answers().is_empty()
     }
 
     /// Returns the number of the last record that the server has.

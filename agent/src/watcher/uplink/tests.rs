@@ -100,6 +100,7 @@ fn answer(items_through: u64, begin_epoch: Option<&str>) -> String {
         lease: SignedText { text: "lease".into(), signature: "s".into() },
         orders: vec![SignedText { text: "order".into(), signature: "s".into() }],
         cancels: Vec::new(),
+        dry_runs: Vec::new(),
         begin_epoch: begin_epoch.map(|reason| BeginEpoch {
             reason: reason.into(),
             epoch: Epoch(42),
@@ -145,6 +146,7 @@ fn fresh_bench(url: Url, folder: tempfile::TempDir) -> Bench {
         records_through: Arc::new(AtomicU64::new(u64::MAX)),
         asked: Arc::default(),
         leased: Arc::default(),
+        dry_runs: super::DryRuns::new(folder.path().into()),
         server_clock: crate::watcher::server_clock::ServerClock::default(),
     };
     Bench { uplink, said, _folder: folder }

@@ -5,6 +5,7 @@ mod access;
 mod approve;
 mod budget;
 mod depend;
+mod dry_run;
 mod due;
 mod fleet;
 mod hosts;
@@ -18,10 +19,13 @@ mod silence;
 mod storm;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use budget::{Left, Of, left};
+pub use dry_run::asked;
 pub use due::due;
 pub use own::{STORM, first_of, is_own};
+pub use propose::GAVE_UP;
 pub use release::{cancels, owed};
 pub use report::rewound;
 pub use restart::resumes_at;
@@ -57,6 +61,8 @@ pub fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Ev
             approve::decide(state, *incident, &said, now)
         }
         Command::Cancel { run, by } => report::cancel(state, run, by),
+        Command::AskDryRun { incident, by } => dry_run::ask(state, *incident, by, now),
+        Command::ReportDryRun { host, epoch, report } => dry_run::report(state, host, *epoch, report, now),
         Command::Close { incident, by, reason } => close(state, *incident, by, reason),
         Command::ExpireProposal { incident, plan } => approve::expire(state, *incident, plan, now),
         Command::Release { incident } => release::release(state, *incident, now),

@@ -2,12 +2,13 @@
 //! of the signal that asked for it. Where anything is unclear the answer is zero steps and a person.
 
 use super::release::release_or_hold;
-use super::{depend, fleet};
+use super::{depend, fleet, trust};
 use crate::approval::{self, ApprovedPlan};
+use crate::declaration::Declarations;
 use crate::event::Event;
 use crate::ids::{Digest, IncidentId};
 use crate::incident::{Incident, WhyNot};
-use crate::matching::{Candidate, Choice, choose};
+use crate::matching::{Candidate, Choice, choose_on};
 use crate::mutant::{self, Mutant};
 use crate::plan::{Plan, Target, parameters};
 use crate::playbook::{Playbook, Risk};
@@ -15,6 +16,10 @@ use crate::policy::Policy;
 use crate::signal::Signal;
 use crate::state::State;
 use crate::time::Timestamp;
+use crate::trust::may;
+
+/// How the reason begins where the tries of a day are spent.
+pub const GAVE_UP: &str = "gave up after";
 
 /// What proposing looks at. The incident may have been opened in the same batch and not be in the state yet.
 #[derive(Clone, Copy)]
@@ -75,7 +80,9 @@ pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
     if let Some(why_not) = refrain(state, case, std::slice::from_ref(&case.signal.subject), now) {
         return refrained(case, why_not);
     }
-    let (choice, candidates) = choose(state.answers(&case.signal.kind), case.signal);
+    let nothing = Declarations::default();
+    let host = state.hosts.get(&case.signal.host).map_or(&nothing, |host| &host.declarations);
+    let (choice, candidates) = choose_on(state.answering(case.signal), case.signal, host);
     let chosen = match &choice {
         Choice::One(playbook) => Some(playbook.id.clone()),
         _ => None,
@@ -157,11 +164,12 @@ fn planned(state: &State, case: &Case<'_>, choice: &Choice<'_>, now: Timestamp) 
         plan = Plan::build(playbook, target.clone(), values.clone()).map_err(|e| e.to_string())?;
     }
     let policy = state.policy();
-    if policy.permits(&plan.playbook, plan.risk, &plan.target.host) {
+    let permitted = policy.permits(&plan.playbook, plan.risk, &plan.target.host);
+    if permitted && may(trust::stage(state, &plan)).0 {
         let max = tries_max(policy, playbook);
         let tries = state.tries_today(&signal.fingerprint(), now);
         if tries >= max + u32::from(mutant::is(Mutant::BudgetOffByOne)) {
-            return Err(format!("gave up after {tries} automatic tries within a day (at most {max})"));
+            return Err(format!("{GAVE_UP} {tries} automatic tries within a day (at most {max})"));
         }
     }
     Ok(plan)
@@ -199,7 +207,17 @@ fn proposed(state: &State, case: &Case<'_>, plan: Plan, now: Timestamp) -> Vec<E
         expires_at: now.plus(policy.proposal_valid_ms),
         required_approvals: policy.approvers,
     }];
-    let Some(approval) = approval::standing(&plan, policy, now) else { return events };
+    let (by_itself, by_people) = may(trust::stage(state, &plan));
+    if !by_people {
+        let reason = format!(
+            "{} is in shadow, so it is shown and not run; see what it would change, and mend it by hand",
+            plan.playbook
+        );
+        events.push(Event::Escalated { incident: case.id, reason });
+        return events;
+    }
+    let standing = approval::standing(&plan, policy, now).filter(|_| by_itself);
+    let Some(approval) = standing else { return events };
     events.push(Event::PlanApproved { incident: case.id, approval: approval.clone() });
     let approved = ApprovedPlan::recorded(plan, approval);
     events.extend(

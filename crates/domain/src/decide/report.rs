@@ -2,7 +2,7 @@
 
 use super::hosts::speaking;
 use super::propose::tries_max;
-use super::{find, need_role};
+use super::{find, need_role, trust};
 use crate::approval::Basis;
 use crate::command::Refusal;
 use crate::event::Event;
@@ -41,6 +41,11 @@ pub fn report(
     });
     if let Some(incident) = incident {
         events.extend(follows(state, incident, record, now));
+        if let What::Ended { end } = &record.what {
+            let run = state.runs.get(&record.run);
+            let cancelled = run.is_some_and(|run| run.cancel_requested.is_some());
+            events.extend(trust::after_run(state, incident, end, cancelled, now));
+        }
     }
     Ok(events)
 }

@@ -2,10 +2,13 @@
 
 mod budgets;
 mod depend;
+mod dry_run;
 mod fleet;
+mod library;
 mod runs;
 mod silence;
 mod storm;
+mod trust;
 
 use super::{decide, due, owed};
 use crate::approval::Vote;
@@ -428,15 +431,4 @@ fn playbooks_come_and_go() {
         ("proposed anew at the next word", |t| { t.raise("stuck"); t.retire("asked"); t.raise("stuck") },
             "item_taken signal_folded"),
     ]);
-}
-
-#[test]
-fn what_answers_a_kind_follows_the_library() {
-    let mut told = Told::new();
-    let known = |told: &Told| told.state.answering.values().flatten().count();
-    let before = known(&told);
-    told.retire("asked");
-    assert_eq!(known(&told), before - 1);
-    told.install(playbook("auto", "down", "auto", 2));
-    assert_eq!(known(&told), before - 1);
 }

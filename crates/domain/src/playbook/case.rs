@@ -2,10 +2,11 @@
 //! beside the playbooks, so that whoever changes one sees at once what else answers the same signals.
 
 use super::node::{Node, Tree};
-use super::reader::{Fields, Findings, parse};
+use super::reader::{Fields, Findings, parse, scalar};
 use super::{Finding, Playbook, Risk};
+use crate::declaration::{Declaration, Declarations};
 use crate::ids::{Epoch, HostId, IncidentId, PlaybookId, RuleId};
-use crate::matching::{Candidate, Choice, choose};
+use crate::matching::{Candidate, Choice, choose_on};
 use crate::plan::{Plan, Target, parameters};
 use crate::signal::{Condition, Severity, Signal, SignalKind, Subject};
 use crate::time::Timestamp;
@@ -18,6 +19,8 @@ pub struct Case {
     pub name: String,
     pub line: u64,
     pub signal: Signal,
+    /// What the host declares of itself.
+    pub host: Declarations,
     /// Who must be chosen; nothing means that nobody may be.
     pub chosen: Option<PlaybookId>,
     /// Part of the reason why there is no plan though somebody is chosen.
@@ -55,7 +58,7 @@ impl Case {
         &self,
         playbooks: impl IntoIterator<Item = &'p Playbook>,
     ) -> Result<Option<Plan>, String> {
-        let (choice, candidates) = choose(playbooks, &self.signal);
+        let (choice, candidates) = choose_on(playbooks, &self.signal, &self.host);
         let chosen = match (&choice, &self.chosen) {
             (Choice::One(playbook), Some(expected)) if playbook.id == *expected => playbook,
             (Choice::None, None) => return Ok(None),
@@ -122,6 +125,13 @@ fn read(node: &Node, findings: &Findings) -> Option<Case> {
             values.insert(field, value);
         }
     }
+    let mut host = Declarations::default();
+    for entry in fields.map("host") {
+        let name: Option<Word> = parse(&entry.key, entry.place, findings);
+        let value = scalar(&entry.node, &entry.key, findings)
+            .and_then(|text| parse::<Word>(&text, entry.node.place, findings));
+        host.stated.extend(name.zip(value).map(|(name, value)| Declaration::Fact { name, value }));
+    }
     let chosen = fields.text("chosen").and_then(|(text, place)| match text.as_str() {
         "nobody" => Some(None),
         _ => parse(&text, place, findings).map(Some),
@@ -134,6 +144,7 @@ fn read(node: &Node, findings: &Findings) -> Option<Case> {
         name: name?.0,
         line: node.place.line,
         signal: signal(kind?, subject?, values),
+        host,
         chosen: chosen?,
         no_plan,
         steps,

@@ -24,6 +24,8 @@ impl Answers {
             self.fields.iter().map(|(field, wanted)| format!("{field} is {}", wanted.join(" or "))).collect();
         let unless = self.unless.iter();
         parts.extend(unless.map(|(field, unwanted)| format!("{field} is not {}", unwanted.join(" or "))));
+        let host = self.host.iter();
+        parts.extend(host.map(|(fact, wanted)| format!("the host's {fact} is {}", wanted.join(" or "))));
         parts.extend(self.at_least.iter().map(|(field, least)| format!("{field} is at least {least}")));
         parts.extend(self.at_most.iter().map(|(field, most)| format!("{field} is not above {most}")));
         parts.extend(self.has.iter().map(|field| format!("it carries {field}")));

@@ -8,10 +8,12 @@ mod lint;
 mod node;
 mod parse;
 mod reader;
+mod schema;
 mod template;
 
 pub use case::Case;
 pub use parse::Finding;
+pub use schema::schema;
 pub use template::{CheckTemplate, StepTemplate, Unresolved};
 
 use crate::ids::{Digest, InvalidName, PlaybookId};
@@ -58,6 +60,9 @@ pub struct Answers {
     /// Fields that must not be there.
     #[serde(default)]
     pub lacks: Vec<Word>,
+    /// Fact of the host's declarations → the values of which it must have one.
+    #[serde(default)]
+    pub host: BTreeMap<Word, Vec<String>>,
     /// Whole-number fields that must not be below a bound; a field that is not there holds no bound.
     #[serde(default)]
     pub at_least: BTreeMap<Word, i64>,

@@ -157,7 +157,7 @@ fn answer(node: &Node, findings: &Findings) -> Option<Answers> {
     let texts = |name| -> BTreeMap<Word, Vec<String>> {
         fields.map(name).iter().filter_map(|entry| wanted(entry, findings)).collect()
     };
-    let (wanted, unless) = (texts("where"), texts("unless"));
+    let (wanted, unless, host) = (texts("where"), texts("unless"), texts("host"));
     let (has, lacks): (Vec<Word>, Vec<Word>) = (fields.parsed("has"), fields.parsed("lacks"));
     let bounds = |name| -> BTreeMap<Word, i64> {
         fields.map(name).iter().filter_map(|entry| bound(entry, findings)).collect()
@@ -165,7 +165,8 @@ fn answer(node: &Node, findings: &Findings) -> Option<Answers> {
     let (at_least, at_most) = (bounds("at_least"), bounds("at_most"));
     let priority = fields.bounded("priority", -1000, 1000).unwrap_or(0);
     fields.no_others();
-    let answers = Answers { kind: kind?, fields: wanted, unless, has, lacks, at_least, at_most, priority };
+    let answers =
+        Answers { kind: kind?, fields: wanted, unless, has, lacks, host, at_least, at_most, priority };
     let needed = answers.fields.keys().chain(&answers.has).chain(answers.at_least.keys());
     if let Some(field) = needed.into_iter().find(|field| answers.lacks.contains(field)) {
         findings.add(node.place, format!("{field} must be there and must not be there: this never matches"));
