@@ -57,7 +57,7 @@ pub fn schema() -> Json {
             "answer": answer(),
             "parameter": parameter(),
             "step": step(),
-            "check": named::<Check>("check", &CHECKS, &[])
+            "check": named::<Check>("check", CHECKS, &[])
         }
     })
 }
@@ -112,7 +112,7 @@ fn step() -> Json {
         "irreversible_because": { "type": "string" },
         "timeout_s": { "type": "integer", "minimum": 1, "maximum": TIMEOUT_S_MAX }
     });
-    let mut step = named::<Action>("action", &ACTIONS, &["name", "timeout_s"]);
+    let mut step = named::<Action>("action", ACTIONS, &["name", "timeout_s"]);
     step["properties"]["do"] = step["properties"]["action"].take();
     if let Json::Object(properties) = &mut step["properties"] {
         properties.remove("action");
