@@ -13,12 +13,13 @@ use sopwith_domain::order::SignedText;
 use sopwith_domain::plan::Plan;
 use sopwith_domain::playbook::{Playbook, Risk};
 use sopwith_domain::run::StepContext;
+use std::sync::Arc;
 
 /// Answers a question, or says why it is none that could be answered.
 ///
 /// # Errors
 /// The question bears no seal of the server, or is for another host.
-pub fn look(settings: &Settings, stop: Option<String>, signed: &SignedText) -> Result<Report, String> {
+pub fn look(settings: &Arc<Settings>, stop: Option<String>, signed: &SignedText) -> Result<Report, String> {
     let question = Seal::read(&settings.server_key())?.open_question(signed)?;
     if question.target.host != settings.host {
         return Err(format!("the question is for host {}, this is {}", question.target.host, settings.host));
@@ -54,7 +55,7 @@ fn plan(settings: &Settings, question: &Question) -> Result<Plan, String> {
     Err(format!("the plan recomputed here has digest {}, the question says {}", here.short(), named.short()))
 }
 
-fn found(settings: &Settings, stop: Option<String>, plan: &Plan) -> Found {
+fn found(settings: &Arc<Settings>, stop: Option<String>, plan: &Plan) -> Found {
     std::thread::scope(|scope| {
         let looking = scope.spawn(|| {
             write_nothing();
@@ -74,13 +75,15 @@ pub fn write_nothing() -> bool {
     status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
 }
 
-fn looked(settings: &Settings, stop: Option<String>, plan: &Plan) -> Found {
+fn looked(settings: &Arc<Settings>, stop: Option<String>, plan: &Plan) -> Found {
     let mut bench = Workbench {
         quarantine: Quarantine::new(settings.quarantine()),
         systemd: Systemd::default(),
         programs: Programs::none(),
         processes: settings.processes.clone(),
         reclaimable: settings.reclaimable.clone(),
+        settings: Some(Arc::clone(settings)),
+        own: settings.own.clone(),
     };
     let subjects: Vec<_> = plan.touches().into_iter().collect();
     let forbidden = || declarations::read(&settings.declarations_dir).forbid(&subjects, clock::wall());
