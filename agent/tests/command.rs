@@ -180,6 +180,8 @@ fn a_named_process_is_started_outlives_its_step_and_is_ended_by_the_undo() {
         reclaimable: Vec::new(),
         settings: None,
         own: Default::default(),
+        commands: Default::default(),
+        tables: Default::default(),
     };
     let step = |program: &Path| Step {
         name: String::new(),

@@ -54,6 +54,8 @@ impl World {
             reclaimable: Vec::new(),
             settings: None,
             own: Own { argv: vec![AGENT.into(), "--config".into(), file.display().to_string()], backups },
+            commands: Default::default(),
+            tables: Default::default(),
         };
         Self { folder, bench }
     }

@@ -64,6 +64,8 @@ impl World {
             reclaimable: Vec::new(),
             settings: None,
             own: Default::default(),
+            commands: Default::default(),
+            tables: Default::default(),
         };
         Self { folder, bench }
     }

@@ -58,6 +58,8 @@ fn bench() -> Option<Workbench> {
         reclaimable: Vec::new(),
         settings: None,
         own: Default::default(),
+        commands: Default::default(),
+        tables: Default::default(),
     })
 }
 
@@ -141,4 +143,53 @@ fn the_real_result_of_a_job_is_told() {
     }
     let absent = step(Action::UnitStart { unit: "runner-test-absent.service".parse().expect("valid") }, 1000);
     assert!(actions::capture(&mut bench, context(&absent)).is_err());
+}
+
+/// Everything that links to a unit, as `find` sees it.
+fn links(unit: &Unit) -> Vec<(PathBuf, PathBuf)> {
+    let folders = ["/etc/systemd/system", "/etc/systemd/system/multi-user.target.wants"];
+    let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    let named = |entry: &fs::DirEntry| entry.file_name() == unit.name.as_str();
+    entries
+        .filter(named)
+        .filter_map(|entry| Some((entry.path(), fs::read_link(entry.path()).ok()?)))
+        .collect()
+}
+
+#[test]
+fn unit_files_are_enabled_masked_and_brought_back_link_for_link() {
+    let Some(mut bench) = bench() else { return };
+    let unit = Unit::new("file", "ExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target");
+    let name = || unit.name.clone();
+    let state = |bench: &mut Workbench| bench.systemd.unit_file_state(&unit.name).expect("known");
+    // Units of /run are enabled for good all the same: the links are an administrator's.
+    for (action, after) in [
+        (Action::UnitEnable { unit: name() }, "enabled"),
+        (Action::UnitMask { unit: name() }, "masked"),
+        (Action::UnitDisable { unit: name() }, "disabled"),
+        (Action::UnitUnmask { unit: name() }, "disabled"),
+    ] {
+        match action {
+            Action::UnitDisable { .. } => systemctl(&["enable", unit.name.as_str()]),
+            Action::UnitUnmask { .. } => systemctl(&["mask", unit.name.as_str()]),
+            _ => {}
+        }
+        let (before, linked) = (state(&mut bench), links(&unit));
+        let step = step(action, 20_000);
+        let told = actions::foresee(&mut bench, context(&step)).expect("foreseen");
+        assert!(told.contains("would be"), "{told}");
+        let prior = actions::capture(&mut bench, context(&step)).expect("captured");
+        let outcome = actions::perform(&mut bench, context(&step), &prior);
+        assert!(matches!(outcome, StepResult::Done { .. }), "{outcome:?}");
+        let probed = actions::probe(&mut bench, context(&step), &prior);
+        assert!(matches!(probed, Effect::Took { .. }), "{probed:?}");
+        assert_eq!(state(&mut bench), after);
+        for _ in 0..2 {
+            let undone = actions::undo(&mut bench, context(&step), &prior);
+            assert!(matches!(undone, UndoResult::Restored { .. }), "{undone:?}");
+            assert_eq!((state(&mut bench), links(&unit)), (before.clone(), linked.clone()));
+        }
+        systemctl(&["unmask", unit.name.as_str()]);
+        systemctl(&["disable", unit.name.as_str()]);
+    }
 }

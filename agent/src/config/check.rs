@@ -23,6 +23,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     units(&config.units, &mut found);
     processes(&config.processes, &mut found);
     checks(&config.checks, &mut found);
+    super::commands::findings(&config.commands, &mut found);
     super::logs::findings(&config.logs, &mut found);
     super::logrotate::findings(&config.logrotate, &mut found);
     filesystems(&config.filesystems, &mut found);

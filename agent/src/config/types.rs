@@ -40,6 +40,8 @@ pub struct Config {
     pub processes: Vec<Process>,
     /// Programs that exit with 0 while all is well.
     pub checks: Vec<Check>,
+    /// Programs that the runner starts when a plan names them.
+    pub commands: Vec<super::OperatorCommand>,
     pub logs: Vec<Log>,
     pub logrotate: super::logrotate::Logrotate,
     pub filesystems: Filesystems,
@@ -97,6 +99,8 @@ pub struct Flapping {
 pub struct Service {
     /// `active`: that it does not run is a fault, unless it is masked or disabled. `any`: only failing is.
     pub expect: At<Expect>,
+    /// Whether it must also start with the host: then that it is disabled is a fault. One that is masked is not.
+    pub enabled: At<bool>,
     /// How long it must have been out of the expected state before it counts.
     #[serde(rename = "for")]
     pub tolerance: At<Period>,
@@ -267,6 +271,7 @@ impl Default for Config {
             units: Units::default(),
             processes: Vec::new(),
             checks: Vec::new(),
+            commands: Vec::new(),
             logs: Vec::new(),
             logrotate: Default::default(),
             filesystems: Filesystems::default(),
@@ -302,6 +307,7 @@ impl Default for Service {
     fn default() -> Self {
         Self {
             expect: At::of(Expect::Any),
+            enabled: At::of(false),
             tolerance: At::of(Period::secs(2)),
             health: None,
             heartbeat: None,

@@ -1,10 +1,10 @@
 //! Asks the host whether something holds. A check looks and never changes anything; what cannot be found out does
 //! not hold.
 
-use super::actions::processes;
 use super::actions::{Place, QUESTION_MS, Systemd, Workbench, about, command, hand, sha256};
+use super::actions::{accounts, processes};
 use super::settings::Settings;
-use super::{clock, http, kernel_checks};
+use super::{checks_of_norms, clock, http, kernel_checks};
 use rustix::fs::statvfs;
 use sopwith_domain::action::octal_mode;
 use sopwith_domain::check::Check;
@@ -118,6 +118,14 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
             let now = stat.st_mode & 0o7777;
             holds(octal_mode(mode) == Some(now), format!("it has {now:04o}"))
         }
+        Check::FileOwnerIs { path, user, group } => {
+            let stat = Place::of(path)?.stat()?.ok_or("it does not exist")?;
+            let (uid, gid) = accounts::numbers(user, group)?;
+            holds(
+                (stat.st_uid, stat.st_gid) == (uid, gid),
+                format!("it belongs to {}:{}", stat.st_uid, stat.st_gid),
+            )
+        }
         Check::FilesystemBelow { path, used_percent } => {
             let fs = statvfs(path.as_str()).map_err(|e| e.to_string())?;
             // As df counts: what only root may use does not count as free.
@@ -193,6 +201,7 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
         }
         Check::MemoryBelow { unit, bytes } => memory_below(unit, *bytes),
         Check::CommandOk { argv } => run(bench, argv, COMMAND_MS_MAX),
+        other => checks_of_norms::ask(bench, other),
     }
 }
 

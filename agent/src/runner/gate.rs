@@ -6,6 +6,7 @@ use super::budget::Budget;
 use super::desk::Desk;
 use super::settings::Settings;
 use super::{clock, declarations};
+use sopwith_domain::action::Action;
 use sopwith_domain::ids::Epoch;
 use sopwith_domain::order::Order;
 use sopwith_domain::plan::Plan;
@@ -34,7 +35,15 @@ impl Gate {
         let (server_now, server_stop) = self.desk.lease(boot_ms);
         let signers = Signers::read(&self.settings.allowed_signers);
         let revoked = || admission::documents(order, &signers).err().map(|refusal| refusal.to_string());
-        let subjects: Vec<_> = plan.touches().into_iter().collect();
+        let mut subjects: Vec<_> = plan.touches().into_iter().collect();
+        // What a command of the administrator's touches only the configuration here says.
+        for step in &plan.steps {
+            if let Action::OperatorCommand { command, .. } = &step.action
+                && let Some(named) = self.settings.commands.get(command)
+            {
+                subjects.extend(named.touches.iter().cloned());
+            }
+        }
         let stated = declarations::read(&self.settings.declarations_dir);
         // The window is in the administrator's time; a wrong clock of either side can only close it longer.
         let forbidden = stated

@@ -10,6 +10,7 @@ mod admission;
 mod born_in_group;
 mod budget;
 mod checks;
+mod checks_of_norms;
 mod clock;
 mod confine;
 mod declarations;
@@ -30,7 +31,7 @@ mod step_output;
 mod trusted;
 
 pub use confine::Confinement;
-pub use settings::{NamedCheck, NamedProcess, Settings};
+pub use settings::{NamedCheck, NamedCommand, NamedProcess, Settings};
 pub use step_exec::{Ending, Report, StepExecArguments};
 
 use actions::{Programs, Quarantine, Systemd, Workbench};
@@ -109,6 +110,8 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
         reclaimable: settings.reclaimable.clone(),
         settings: Some(Arc::clone(&settings)),
         own: settings.own.clone(),
+        commands: settings.commands.clone(),
+        tables: Default::default(),
     };
     let mut engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
         .map_err(|e| e.to_string())?;

@@ -4,6 +4,7 @@ use super::actions::Own;
 use super::trusted;
 use crate::config::{At, Config};
 use sopwith_domain::ids::HostId;
+use sopwith_domain::signal::Subject;
 use sopwith_domain::value::{AbsPath, Glob, Word};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -44,6 +45,8 @@ pub struct Settings {
     pub reclaimable: Vec<(AbsPath, Glob)>,
     /// The administrator's backups, and how this program is started to be asked about them.
     pub own: Own,
+    /// The administrator's own commands, for `operator.command`.
+    pub commands: BTreeMap<Word, NamedCommand>,
     /// This very program, which supervises the programs of steps.
     pub program: PathBuf,
     /// How long the quarantine of an ended run is kept, in milliseconds.
@@ -64,6 +67,16 @@ pub struct NamedProcess {
     /// The first words of its command line.
     pub command: Vec<String>,
     pub start: Option<AbsPath>,
+}
+
+/// A program that the administrator named to mend something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedCommand {
+    pub argv: Vec<String>,
+    pub undo_argv: Vec<String>,
+    pub probe_argv: Vec<String>,
+    pub check_argv: Vec<String>,
+    pub touches: Vec<Subject>,
 }
 
 impl Settings {
@@ -103,6 +116,16 @@ impl Settings {
             };
             ((*process.name).clone(), named)
         });
+        let commands = config.commands.iter().map(|command| {
+            let named = NamedCommand {
+                argv: texts(&command.argv),
+                undo_argv: texts(&command.undo_argv),
+                probe_argv: texts(&command.probe_argv),
+                check_argv: texts(&command.check_argv),
+                touches: command.touches.iter().map(|touched| touched.0.clone()).collect(),
+            };
+            ((*command.name).clone(), named)
+        });
         Self {
             host: (*config.host).clone(),
             state_dir: config.state_dir.path().into(),
@@ -114,6 +137,7 @@ impl Settings {
             automatic_tries_max: *config.runner.automatic_tries_per_day,
             demand_signatures: *config.runner.demand_signatures,
             checks: checks.collect(),
+            commands: commands.collect(),
             processes: processes.collect(),
             reclaimable: config.reclaimable(),
             own: Own {

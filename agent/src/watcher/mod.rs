@@ -6,6 +6,7 @@ pub mod clock;
 pub mod conditions;
 mod evidence;
 mod facts;
+mod family;
 mod files;
 pub(crate) mod glob;
 mod http;

@@ -4,6 +4,7 @@
 use super::mounts::Mounts;
 use super::report::{Fault, Report, SourceState};
 use super::spool::Spool;
+use crate::config::OperatorCommand;
 use sopwith_domain::signal::Subject;
 use sopwith_domain::value::{AbsPath, UnitName, Url, Value};
 use std::collections::BTreeMap;
@@ -111,6 +112,8 @@ pub struct Sink {
     dependencies: Arc<BTreeMap<Subject, Vec<Subject>>>,
     /// Units that may be started anew without asking, and where each says how it is.
     restartable: Arc<BTreeMap<UnitName, Option<Url>>>,
+    /// What the administrator named as answers to faults.
+    commands: Arc<Vec<OperatorCommand>>,
 }
 
 /// Who of each source is at work.
@@ -126,6 +129,7 @@ impl Sink {
             mounts: Mounts::default(),
             dependencies: Arc::default(),
             restartable: Arc::default(),
+            commands: Arc::default(),
         }
     }
 
@@ -153,6 +157,11 @@ impl Sink {
         Self { restartable: Arc::new(units), ..self.clone() }
     }
 
+    /// Returns the same way, on which every fault gets to know the command that is named for it.
+    pub fn answered_by(&self, commands: Vec<OperatorCommand>) -> Self {
+        Self { commands: Arc::new(commands), ..self.clone() }
+    }
+
     fn add_dependencies(&self, reports: &mut [Report]) {
         for report in reports {
             if let Report::Holds { fault, .. } | Report::Happened { fault, .. } = report {
@@ -160,6 +169,10 @@ impl Sink {
                 known.iter().for_each(|on| fault.depends_on(on.clone()));
                 add_mounts(fault, &self.mounts);
                 add_may_restart(fault, &self.restartable);
+                let answers = |c: &&OperatorCommand| c.answers(fault.kind.as_str(), &fault.subject);
+                if let Some(command) = self.commands.iter().find(answers) {
+                    fault.field("operator_command", Value::Word((*command.name).clone()));
+                }
             }
         }
     }

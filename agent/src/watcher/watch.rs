@@ -237,6 +237,7 @@ impl Watcher {
         let names = wanted.iter().map(|(name, _)| *name).chain([SERVER, RUNNER, PAGES]);
         self.sources.send_replace(names.collect());
         let sink = self.sink.depending(self.config.dependencies()).restarting(self.config.restartable());
+        let sink = sink.answered_by(self.config.commands.clone());
         for (name, make) in wanted {
             self.working.spawn(sources::supervise(
                 name,

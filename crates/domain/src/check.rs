@@ -1,6 +1,6 @@
 //! Questions that a step or a verification asks of the host. A check looks and never changes anything.
 
-use crate::action::NftFamily;
+use crate::action::{FileFormat, NftFamily, account_name};
 use crate::value::{AbsPath, ProcessRef, UnitName, Url, Word, Words};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -9,6 +9,8 @@ use std::net::IpAddr;
 pub const CHECKS: &[&str] = &[
     "unit.active",
     "unit.not-active",
+    "unit.enabled",
+    "unit.not-enabled",
     "http.ok",
     "file.exists",
     "file.absent",
@@ -16,6 +18,8 @@ pub const CHECKS: &[&str] = &[
     "file.differs",
     "file.fresh",
     "file.mode-is",
+    "file.owner-is",
+    "file.key-is",
     "filesystem.below",
     "filesystem.inodes-below",
     "filesystem.all-below",
@@ -25,6 +29,16 @@ pub const CHECKS: &[&str] = &[
     "process.running",
     "process.not-running",
     "address.foreign",
+    "account.locked",
+    "account.usable",
+    "account.unused",
+    "package.configured",
+    "package.manager-free",
+    "sudoers.valid",
+    "sshd.valid",
+    "sshd.runs-with",
+    "logrotate.valid",
+    "certificate.valid",
     "check.passes",
     "sysctl.is",
     "link.mtu-is",
@@ -68,6 +82,12 @@ pub enum Check {
     #[serde(rename = "unit.not-active")]
     UnitNotActive { unit: UnitName },
     /// The address answers with a status of 200 to 299; only loopback and the host's own addresses are asked.
+    /// The unit starts with the host, by itself or by another that wants it.
+    #[serde(rename = "unit.enabled")]
+    UnitEnabled { unit: UnitName },
+    /// It is disabled: neither enabled nor masked.
+    #[serde(rename = "unit.not-enabled")]
+    UnitNotEnabled { unit: UnitName },
     #[serde(rename = "http.ok")]
     HttpOk { url: Url },
     #[serde(rename = "file.exists")]
@@ -84,6 +104,11 @@ pub enum Check {
     FileFresh { path: AbsPath, within_s: i64 },
     #[serde(rename = "file.mode-is")]
     FileModeIs { path: AbsPath, mode: Word },
+    #[serde(rename = "file.owner-is")]
+    FileOwnerIs { path: AbsPath, user: Word, group: Word },
+    /// The configuration says this for the key, as the program that reads it takes it.
+    #[serde(rename = "file.key-is")]
+    FileKeyIs { path: AbsPath, format: FileFormat, key: Word, value: Word },
     /// Used share of the file system that holds `path`, in percent, is below the limit.
     #[serde(rename = "filesystem.below")]
     FilesystemBelow { path: AbsPath, used_percent: i64 },
@@ -108,6 +133,39 @@ pub enum Check {
     ProcessRunning { process: Word },
     #[serde(rename = "process.not-running")]
     ProcessNotRunning { process: Word },
+    /// No password opens the account, and it is expired.
+    #[serde(rename = "account.locked")]
+    AccountLocked { account: Word },
+    /// Neither the account nor its password has run out: cron and su take it.
+    #[serde(rename = "account.usable")]
+    AccountUsable { account: Word },
+    /// No process runs as the account, and no crontab is its own.
+    #[serde(rename = "account.unused")]
+    AccountUnused { account: Word },
+    /// dpkg has the package, or without a name every package, whole or gone.
+    #[serde(rename = "package.configured")]
+    PackageConfigured {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        package: Option<Word>,
+    },
+    /// Nobody holds dpkg's locks.
+    #[serde(rename = "package.manager-free")]
+    PackageManagerFree {},
+    /// sudo understands its configuration: `visudo -c`.
+    #[serde(rename = "sudoers.valid")]
+    SudoersValid {},
+    /// sshd understands its configuration: `sshd -t`.
+    #[serde(rename = "sshd.valid")]
+    SshdValid {},
+    /// `sshd -T` says this for the key.
+    #[serde(rename = "sshd.runs-with")]
+    SshdRunsWith { key: Word, value: Word },
+    /// logrotate understands this file of its configuration: `logrotate --debug`.
+    #[serde(rename = "logrotate.valid")]
+    LogrotateValid { path: AbsPath },
+    /// The first certificate of the file is valid now and for so many days more.
+    #[serde(rename = "certificate.valid")]
+    CertificateValid { path: AbsPath, days: i64 },
     /// A check that the host's own administrator defined, by its name in the agent's configuration.
     #[serde(rename = "check.passes")]
     CheckPasses { name: Word },
@@ -223,6 +281,8 @@ impl Check {
         match self {
             Self::UnitActive { .. } => "unit.active",
             Self::UnitNotActive { .. } => "unit.not-active",
+            Self::UnitEnabled { .. } => "unit.enabled",
+            Self::UnitNotEnabled { .. } => "unit.not-enabled",
             Self::HttpOk { .. } => "http.ok",
             Self::FileExists { .. } => "file.exists",
             Self::FileAbsent { .. } => "file.absent",
@@ -230,6 +290,8 @@ impl Check {
             Self::FileDiffers { .. } => "file.differs",
             Self::FileFresh { .. } => "file.fresh",
             Self::FileModeIs { .. } => "file.mode-is",
+            Self::FileOwnerIs { .. } => "file.owner-is",
+            Self::FileKeyIs { .. } => "file.key-is",
             Self::FilesystemBelow { .. } => "filesystem.below",
             Self::FilesystemInodesBelow { .. } => "filesystem.inodes-below",
             Self::FilesystemAllBelow { .. } => "filesystem.all-below",
@@ -239,6 +301,16 @@ impl Check {
             Self::ProcessRunning { .. } => "process.running",
             Self::ProcessNotRunning { .. } => "process.not-running",
             Self::AddressForeign { .. } => "address.foreign",
+            Self::AccountLocked { .. } => "account.locked",
+            Self::AccountUsable { .. } => "account.usable",
+            Self::AccountUnused { .. } => "account.unused",
+            Self::PackageConfigured { .. } => "package.configured",
+            Self::PackageManagerFree {} => "package.manager-free",
+            Self::SudoersValid {} => "sudoers.valid",
+            Self::SshdValid {} => "sshd.valid",
+            Self::SshdRunsWith { .. } => "sshd.runs-with",
+            Self::LogrotateValid { .. } => "logrotate.valid",
+            Self::CertificateValid { .. } => "certificate.valid",
             Self::CheckPasses { .. } => "check.passes",
             Self::SysctlIs { .. } => "sysctl.is",
             Self::LinkMtuIs { .. } => "link.mtu-is",
@@ -308,6 +380,16 @@ impl Check {
                 Some(format!("percent is {percent}, must be 1 to 100"))
             }
             Self::MemoryBelow { bytes, .. } if *bytes < 1 => Some("bytes must be at least 1".into()),
+            Self::AccountLocked { account }
+            | Self::AccountUsable { account }
+            | Self::AccountUnused { account }
+                if !account_name(account) =>
+            {
+                Some(format!("{account} cannot be the name of an account"))
+            }
+            Self::CertificateValid { days, .. } if !(0..=3650).contains(days) => {
+                Some(format!("days is {days}, must be 0 to 3650"))
+            }
             Self::CommandOk { argv }
                 if argv.first().is_none_or(|program| AbsPath::new(program.as_str()).is_err()) =>
             {
@@ -322,6 +404,8 @@ impl Check {
         match self {
             Self::UnitActive { unit } => format!("{unit} is active"),
             Self::UnitNotActive { unit } => format!("{unit} is not active"),
+            Self::UnitEnabled { unit } => format!("{unit} starts with the host"),
+            Self::UnitNotEnabled { unit } => format!("{unit} is disabled"),
             Self::HttpOk { url } => format!("{url} answers with success"),
             Self::FileExists { path } => format!("{path} exists"),
             Self::FileAbsent { path } => format!("{path} does not exist"),
@@ -329,6 +413,8 @@ impl Check {
             Self::FileDiffers { path, other } => format!("{path} differs from {other}"),
             Self::FileFresh { path, within_s } => format!("{path} was written in the last {within_s} s"),
             Self::FileModeIs { path, mode } => format!("{path} has mode {mode}"),
+            Self::FileOwnerIs { path, user, group } => format!("{path} belongs to {user}:{group}"),
+            Self::FileKeyIs { path, key, value, .. } => format!("{path} says {value} for {key}"),
             Self::FilesystemBelow { path, used_percent } => {
                 format!("the file system of {path} is used below {used_percent} %")
             }
@@ -346,6 +432,22 @@ impl Check {
             }
             Self::ProcessRunning { process } => format!("the process {process} runs"),
             Self::ProcessNotRunning { process } => format!("the process {process} does not run"),
+            Self::AccountLocked { account } => format!("no password and no key opens {account}"),
+            Self::AccountUsable { account } => format!("neither {account} nor its password has run out"),
+            Self::AccountUnused { account } => {
+                format!("no process runs as {account} and no crontab is its own")
+            }
+            Self::PackageConfigured { package: Some(package) } => format!("the package {package} is whole"),
+            Self::PackageConfigured { package: None } => "every package is whole or gone".into(),
+            Self::PackageManagerFree {} => "nobody is installing packages".into(),
+            Self::SudoersValid {} => "sudo understands its configuration".into(),
+            Self::SshdValid {} => "sshd understands its configuration".into(),
+            Self::SshdRunsWith { key, value } => format!("sshd would run with {key} {value}"),
+            Self::LogrotateValid { path } => format!("logrotate understands {path}"),
+            Self::CertificateValid { path, days: 0 } => format!("the certificate in {path} is valid"),
+            Self::CertificateValid { path, days } => {
+                format!("the certificate in {path} is valid for {days} days more")
+            }
             Self::CheckPasses { name } => format!("the host's check {name} passes"),
             Self::SysctlIs { key, value } => format!("{key} of the running kernel is {value}"),
             Self::LinkMtuIs { interface, mtu } => format!("the MTU of {interface} is {mtu}"),

@@ -82,6 +82,7 @@ pub enum Forbidden {
     Hold { by: String, reason: String, until: Option<Timestamp> },
     BrokenDeclarations { file: String },
     Allowed { ip: IpAddr, note: String },
+    AllowedAccount { account: AccountName, note: String },
 }
 
 impl std::fmt::Display for Forbidden {
@@ -95,6 +96,9 @@ impl std::fmt::Display for Forbidden {
                 write!(f, "hold by {by} until {until}: {reason}")
             }
             Self::Allowed { ip, note } => write!(f, "the host's administrator allows {ip}: {note}"),
+            Self::AllowedAccount { account, note } => {
+                write!(f, "the host's administrator allows the account {account}: {note}")
+            }
             Self::BrokenDeclarations { file } => {
                 write!(f, "the host's own declarations cannot be read, so nothing runs there: {file}")
             }
@@ -142,7 +146,35 @@ impl Declarations {
             {
                 Some(Forbidden::Allowed { ip: *ip, note: note.clone() })
             }
+            Declaration::Allow { account: Some(account), note, .. }
+                if subjects
+                    .iter()
+                    .any(|s| matches!(s, Subject::Account(other) if other.as_str() == account.as_str())) =>
+            {
+                Some(Forbidden::AllowedAccount { account: account.clone(), note: note.clone() })
+            }
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_that_is_allowed_is_left_alone() {
+        let text = "- {kind: allow, account: emergency, note: break glass}\n- {kind: account, name: job, human: false}\n";
+        let declared =
+            Declarations { stated: crate::yaml::from_str(text).expect("it parses"), broken: Vec::new() };
+        for (subject, forbidden) in [
+            ("account:emergency", true),
+            ("account:emergency2", false),
+            ("account:job", false),
+            ("path:/etc/shadow", false),
+        ] {
+            let subjects = [subject.parse().expect("a subject")];
+            assert_eq!(declared.forbid(&subjects, Timestamp(0)).is_some(), forbidden, "{subject}");
+        }
     }
 }

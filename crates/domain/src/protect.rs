@@ -20,6 +20,8 @@ const PROTECTED_UNITS: [&str; 12] = [
     "init.scope",
     "user.slice",
 ];
+/// Units by which people reach the host: they may be restarted, not kept from starting.
+const REMOTE_UNITS: [&str; 4] = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
 const PROTECTED_TREES: [&str; 11] = [
     "/etc/sopwith",
     "/var/lib/sopwith",
@@ -94,6 +96,11 @@ pub fn refuse(action: &Action) -> Option<String> {
     }
     // A folder that is protected as a whole may be mounted as the host declares it: nothing in it is touched.
     let mounts = matches!(action, Action::MountMount { .. } | Action::MountRemount { .. });
+    if let Action::UnitDisable { unit } | Action::UnitMask { unit } = action
+        && REMOTE_UNITS.contains(&unit.as_str())
+    {
+        return Some(format!("{} would cut off those who reach the host by {unit}", action.name()));
+    }
     action.touches().iter().find_map(|subject| {
         let protected = match subject {
             Subject::Unit(unit) => unit_protected(unit),
@@ -102,7 +109,7 @@ pub fn refuse(action: &Action) -> Option<String> {
             Subject::Process(pid) => pid.as_str() == "1",
             Subject::Address(ip) => !one_other_machine(*ip),
             // Whoever locks these out has locked himself out.
-            Subject::Account(name) => matches!(name.as_str(), "root" | "sopwith"),
+            Subject::Account(name) => name.as_str() == "root" || name.as_str().starts_with("sopwith"),
             Subject::Package(name) => name.as_str().starts_with("sopwith"),
             Subject::Sysctl(key) => setting_protected(key.as_str()),
             Subject::Host | Subject::Check(_) => false,

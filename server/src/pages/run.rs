@@ -34,7 +34,10 @@ impl Stage {
             Some(What::Probed { effect: Effect::Took { .. }, .. }) => Self::Done,
             Some(What::Probed { .. }) => Self::InDoubt,
             Some(What::UndoStarted { .. }) => Self::Undoing,
-            Some(What::UndoFinished { result: UndoResult::Restored { .. }, .. }) => Self::Undone,
+            Some(What::UndoFinished {
+                result: UndoResult::Restored { .. } | UndoResult::Untouched { .. },
+                ..
+            }) => Self::Undone,
             Some(What::UndoFinished { .. }) => Self::Residue,
             Some(_) => Self::Running,
         }
@@ -118,9 +121,10 @@ fn put_back(run: &RunView) -> Markup {
         .records
         .iter()
         .filter_map(|record| match &record.what {
-            Some(What::UndoFinished { step, result: UndoResult::Restored { detail } }) => {
-                Some((*step, detail.as_str()))
-            }
+            Some(What::UndoFinished {
+                step,
+                result: UndoResult::Restored { detail } | UndoResult::Untouched { detail },
+            }) => Some((*step, detail.as_str())),
             _ => None,
         })
         .collect();

@@ -4,12 +4,16 @@ use maud::{Markup, html};
 use serde_json::{Map, Value as Json};
 
 /// Action or check → sentence; names in braces are arguments.
-const ACTIONS: [(&str, &str); 16] = [
+const ACTIONS: &[(&str, &str)] = &[
     ("unit.start", "Start {unit}"),
     ("unit.stop", "Stop {unit}"),
     ("unit.restart", "Restart {unit}"),
     ("unit.reload", "Have {unit} reload its configuration"),
     ("unit.reset-failed", "Clear the failed state of {unit}"),
+    ("unit.enable", "Have {unit} start with the host"),
+    ("unit.disable", "Have {unit} no longer start with the host"),
+    ("unit.mask", "Mask {unit}, so that nothing can start it"),
+    ("unit.unmask", "Unmask {unit}"),
     ("process.signal", "Send {signal} to process {process}"),
     ("file.truncate", "Empty {path}, keeping a copy where it fits"),
     ("file.rotate", "Rotate {path}, keeping {keep} old files"),
@@ -17,15 +21,24 @@ const ACTIONS: [(&str, &str); 16] = [
     ("file.quarantine", "Move {path} to quarantine"),
     ("file.restore", "Restore {path} from {from}"),
     ("file.write", "Write {content} to {path}"),
+    ("file.edit", "Set {key} to {value} in {path}"),
+    ("file.move", "Move {path} to {to}"),
     ("file.mode", "Set the mode of {path} to {mode}"),
     ("file.owner", "Set the owner of {path} to user {user}, group {group}"),
     ("file.reclaim-deleted", "Empty the deleted file {path} that process {process} still holds open"),
+    ("account.lock", "Lock the account {account} and let it expire"),
+    ("account.unlock", "Unlock the account {account}"),
+    ("account.expiry", "Let the account {account} last {days} days more"),
+    ("package.configure", "Have dpkg configure {package}"),
+    ("operator.command", "Run {command}, a command that the host's administrator named"),
     ("command", "Run {argv}"),
 ];
 
-const CHECKS: [(&str, &str); 16] = [
+const CHECKS: &[(&str, &str)] = &[
     ("unit.active", "{unit} is active"),
     ("unit.not-active", "{unit} is not active"),
+    ("unit.enabled", "{unit} starts with the host"),
+    ("unit.not-enabled", "{unit} is disabled"),
     ("http.ok", "{url} answers with success"),
     ("file.exists", "{path} exists"),
     ("file.absent", "{path} does not exist"),
@@ -33,23 +46,35 @@ const CHECKS: [(&str, &str); 16] = [
     ("file.differs", "{path} differs from {other}"),
     ("file.fresh", "{path} was written in the last {within_s} s"),
     ("file.mode-is", "{path} has mode {mode}"),
+    ("file.owner-is", "{path} belongs to user {user}, group {group}"),
+    ("file.key-is", "{path} says {value} for {key}"),
     ("filesystem.below", "the file system of {path} is used below {used_percent} %"),
     ("filesystem.inodes-below", "the inodes of the file system of {path} are used below {used_percent} %"),
     ("pidfile.stale", "{path} names no living process of {unit}"),
     ("process.gone", "process {process} is gone"),
     ("process.present", "process {process} is still the same one"),
     ("address.foreign", "{ip} is another machine's address, neither this host's nor the server's"),
+    ("account.locked", "no password and no key opens {account}"),
+    ("account.usable", "neither {account} nor its password has run out"),
+    ("account.unused", "no process runs as {account} and no crontab is its own"),
+    ("package.configured", "the package {package} is whole"),
+    ("package.manager-free", "nobody is installing packages"),
+    ("sudoers.valid", "sudo understands its configuration"),
+    ("sshd.valid", "sshd understands its configuration"),
+    ("sshd.runs-with", "sshd would run with {key} {value}"),
+    ("logrotate.valid", "logrotate understands {path}"),
+    ("certificate.valid", "the certificate in {path} is valid for {days} days more"),
     ("check.passes", "the host's check {name} passes"),
 ];
 
 pub fn action(name: &str, with: &Map<String, Json>) -> Markup {
-    sentence(&ACTIONS, name, with)
+    sentence(ACTIONS, name, with)
 }
 
 pub fn check(name: &str, with: &Map<String, Json>) -> Markup {
     match name {
         "command.ok" => html! { (argument(with.get("argv"))) " exits with 0" },
-        _ => sentence(&CHECKS, name, with),
+        _ => sentence(CHECKS, name, with),
     }
 }
 
@@ -59,6 +84,7 @@ pub fn undo(action: &str, with: &Map<String, Json>) -> Markup {
         "unit.reload" | "unit.reset-failed" | "process.signal" => {
             html! { "Nothing to put back; it leaves nothing behind" }
         }
+        "package.configure" => html! { "Cannot be undone" },
         "command" => html! { "Run " (argument(with.get("undo_argv"))) },
         _ => html! { "Put back what was there before, as captured on the host" },
     }

@@ -86,6 +86,9 @@ pub fn record_sentence(what: &What, names: &[String]) -> String {
         What::UndoFinished { step: index, result: UndoResult::Restored { detail } } => {
             with_detail(&format!("{} put back", step(index)), detail)
         }
+        What::UndoFinished { step: index, result: UndoResult::Untouched { detail } } => {
+            with_detail(&format!("{} had changed nothing that lasts", step(index)), detail)
+        }
         What::UndoFinished { step: index, result: UndoResult::Residue { what } } => {
             format!("{} could not be put back: {what}", step(index))
         }

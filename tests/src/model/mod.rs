@@ -2,6 +2,7 @@
 //! undoes every action as the real runner promises to, so that a playbook can be failed at each step and what is left
 //! can be held against what was there.
 
+mod facts;
 mod settings;
 mod vocabulary;
 mod world;
@@ -9,6 +10,7 @@ mod world;
 pub use vocabulary::vocabulary;
 pub use world::World;
 
+use sopwith_domain::action::Action;
 use sopwith_domain::check::Check;
 use sopwith_domain::ids::{Epoch, HostId};
 use sopwith_domain::run::{
@@ -129,6 +131,10 @@ impl Host for ModelHost {
     fn undo(&mut self, step: StepContext<'_>, prior: &Prior) -> UndoOutcome {
         self.undone.push(step.index);
         match self.world.undo(&step.step.action, prior) {
+            // Of what cannot be undone this is said only where it is seen to be as before.
+            Ok(()) if matches!(step.step.action, Action::PackageConfigure { .. }) => {
+                UndoResult::Untouched { detail: "as it was".into() }
+            }
             Ok(()) => UndoResult::Restored { detail: "as it was".into() },
             Err(what) => UndoResult::Residue { what },
         }

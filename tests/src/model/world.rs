@@ -1,5 +1,6 @@
 //! What there is on the model host, and what each action makes of it.
 
+use super::facts;
 use super::settings;
 use serde_json::json;
 use sopwith_domain::action::{Action, Undo};
@@ -25,6 +26,8 @@ pub struct World {
     pub made: BTreeSet<Vec<String>>,
     /// What has one value: settings of the kernel, elements of sets, mounts, by name.
     pub settings: BTreeMap<String, String>,
+    /// Whatever else can be so: what it is about → how it is.
+    pub facts: BTreeMap<String, String>,
     /// Files that are in nobody's way, by where they came from.
     pub quarantine: BTreeMap<String, String>,
 }
@@ -76,9 +79,6 @@ impl World {
             }
             Action::BackupModes { directory, .. } => file(directory.as_str(), "archives 0755 t1"),
             Action::BackupStop { unit, .. } => drop(self.units.insert(unit.to_string(), "active".into())),
-            Action::FileMode { path, .. } | Action::FileOwner { path, .. } => {
-                file(path.as_str(), "folder 0755 t1");
-            }
             Action::ProcessStart { .. }
             | Action::Command { .. }
             | Action::BackupRun { .. }
@@ -89,7 +89,10 @@ impl World {
             | Action::PostgresqlDropSlot { .. }
             | Action::RedisBgsave { .. }
             | Action::HttpCall { .. } => {}
-            other => panic!("the model host does not know {}", other.name()),
+            other => match facts::of(other) {
+                Some((about, before, _)) => drop(self.facts.insert(about, before.into())),
+                None => panic!("the model host does not know {}", other.name()),
+            },
         }
     }
 
@@ -97,6 +100,15 @@ impl World {
         match check {
             Check::UnitActive { unit } => drop(self.units.insert(unit.to_string(), "active".into())),
             Check::ProcessPresent { process } => drop(self.processes.insert(process.pid)),
+            Check::UnitEnabled { unit } => {
+                self.facts.insert(format!("file of {unit}"), "enabled".into());
+            }
+            Check::FileSame { path, other } => {
+                let there = self.files.get(path.as_str()).cloned();
+                let alike = there.unwrap_or_else(|| "alike 0640 t1".into());
+                self.files.insert(path.to_string(), alike.clone());
+                self.files.insert(other.to_string(), alike);
+            }
             Check::FileExists { path } => {
                 self.files.entry(path.to_string()).or_insert_with(|| "there 0640 t1".into());
             }
@@ -118,11 +130,32 @@ impl World {
             Check::FileAbsent { path } => file(path.as_str()).is_none(),
             Check::FileSame { path, other } => file(path.as_str()) == file(other.as_str()),
             Check::FileDiffers { path, other } => file(path.as_str()) != file(other.as_str()),
+            Check::UnitEnabled { unit } => self.fact(&format!("file of {unit}")) == "enabled",
+            Check::UnitNotEnabled { unit } => self.fact(&format!("file of {unit}")) != "enabled",
+            Check::FileModeIs { path, mode } => {
+                self.facts.get(&format!("mode of {path}")).is_none_or(|now| now == mode.as_str())
+            }
+            Check::FileOwnerIs { path, user, group } => self
+                .facts
+                .get(&format!("owner of {path}"))
+                .is_none_or(|now| *now == format!("{user}:{group}")),
+            Check::FileKeyIs { path, key, value, .. } => {
+                self.fact(&format!("{key} in {path}")) == value.as_str()
+            }
+            Check::AccountLocked { account } => self.fact(&format!("account {account}")).contains("locked"),
+            Check::AccountUsable { account } => self.fact(&format!("account {account}")) == "lasting",
+            Check::PackageConfigured { package } => {
+                self.fact(&facts::package(package.as_ref())) == "installed"
+            }
             Check::ProcessPresent { process } => self.processes.contains(&process.pid),
             Check::ProcessRunning { process } => self.named.contains(process.as_str()),
             Check::ProcessNotRunning { process } => !self.named.contains(process.as_str()),
             _ => true,
         }
+    }
+
+    fn fact(&self, about: &str) -> &str {
+        self.facts.get(about).map_or("", String::as_str)
     }
 
     /// Returns the part of the world that the action touches.
@@ -139,10 +172,9 @@ impl World {
             Action::FileTruncate { path }
             | Action::FileQuarantine { path }
             | Action::FileRestore { path, .. } => json!(self.files.get(path.as_str())),
-            Action::BackupQuarantine { path, .. }
-            | Action::BackupModes { directory: path, .. }
-            | Action::FileMode { path, .. }
-            | Action::FileOwner { path, .. } => json!(self.files.get(path.as_str())),
+            Action::BackupQuarantine { path, .. } | Action::BackupModes { directory: path, .. } => {
+                json!(self.files.get(path.as_str()))
+            }
             Action::BackupStop { unit, .. } => json!(self.units.get(unit.as_str())),
             Action::BackupRun { .. }
             | Action::PostgresqlTerminate { .. }
@@ -155,7 +187,7 @@ impl World {
             Action::FileReclaimDeleted { inode, .. } => json!(self.deleted.get(inode)),
             Action::Command { probe_argv, .. } => json!(self.made.contains(probe_argv)),
             Action::ProcessStart { process, .. } => json!(self.named.contains(process.as_str())),
-            _ => Prior::Null,
+            other => facts::of(other).map_or(Prior::Null, |(about, ..)| json!(self.facts.get(&about))),
         }
     }
 
@@ -179,9 +211,7 @@ impl World {
             Action::FileQuarantine { path } | Action::BackupQuarantine { path, .. } => {
                 self.away(path.as_str());
             }
-            Action::BackupModes { directory: path, .. }
-            | Action::FileMode { path, .. }
-            | Action::FileOwner { path, .. } => {
+            Action::BackupModes { directory: path, .. } => {
                 let now = format!("{} {}", self.files[path.as_str()], action.name());
                 self.files.insert(path.to_string(), now);
             }
@@ -202,7 +232,11 @@ impl World {
             Action::FileReclaimDeleted { inode, .. } => drop(self.deleted.insert(*inode, 0)),
             Action::Command { probe_argv, .. } => drop(self.made.insert(probe_argv.clone())),
             Action::ProcessStart { process, .. } => drop(self.named.insert(process.to_string())),
-            _ => {}
+            other => {
+                if let Some((about, _, after)) = facts::of(other) {
+                    self.facts.insert(about, after);
+                }
+            }
         }
     }
 
@@ -266,9 +300,7 @@ impl World {
                 self.files.insert(path.to_string(), text.expect("the archive was captured"));
                 self.quarantine.remove(path.as_str());
             }
-            Action::BackupModes { directory: path, .. }
-            | Action::FileMode { path, .. }
-            | Action::FileOwner { path, .. } => {
+            Action::BackupModes { directory: path, .. } => {
                 self.files.insert(path.to_string(), text.expect("the modes were captured"));
             }
             Action::BackupRun { .. } if *prior == json!(false) => drop(self.made.remove(&told(action))),
@@ -289,13 +321,20 @@ impl World {
             Action::FileReclaimDeleted { inode, .. } if self.capture(action) != *prior => {
                 return Err(format!("the deleted file {inode} is emptied"));
             }
+            Action::PackageConfigure { .. } => {
+                return if self.capture(action) == *prior { Ok(()) } else { Err("dpkg went on".into()) };
+            }
             Action::Command { probe_argv, .. } if *prior == json!(false) => {
                 self.made.remove(probe_argv);
             }
             Action::ProcessStart { process, .. } if *prior == json!(false) => {
                 self.named.remove(process.as_str());
             }
-            _ => {}
+            other => {
+                if let (Some((about, ..)), Some(text)) = (facts::of(other), text) {
+                    self.facts.insert(about, text);
+                }
+            }
         }
         Ok(())
     }

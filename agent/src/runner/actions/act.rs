@@ -64,6 +64,11 @@ pub trait Act {
     /// # Errors
     /// Names what could not be put back.
     fn undo(&self, at: &mut At<'_>, prior: &Self::Prior) -> Result<String, String>;
+
+    /// Says whether all is as before although the step cannot be undone, as can be seen of it afterwards.
+    fn untouched(&self, _at: &mut At<'_>, _prior: &Self::Prior) -> bool {
+        false
+    }
 }
 
 /// An action whose prior state has become text for the journal.
@@ -73,6 +78,7 @@ pub trait Journaled {
     fn outcome(&self, at: &mut At<'_>, prior: &Prior) -> StepResult;
     fn probe(&self, at: &mut At<'_>, prior: &Prior) -> Result<Effect, String>;
     fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String>;
+    fn untouched(&self, at: &mut At<'_>, prior: &Prior) -> bool;
 }
 
 impl<T: Act> Journaled for T {
@@ -97,6 +103,10 @@ impl<T: Act> Journaled for T {
 
     fn undo(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
         Act::undo(self, at, &read(prior)?)
+    }
+
+    fn untouched(&self, at: &mut At<'_>, prior: &Prior) -> bool {
+        read(prior).is_ok_and(|prior| Act::untouched(self, at, &prior))
     }
 }
 

@@ -57,11 +57,8 @@ pub fn capture(path: &AbsPath, wanted: Wanted<'_>) -> Result<Prior, String> {
             (mode, before.1, before.2)
         }
         Wanted::Owner { user, group } => {
-            let number = |name: &Word| name.as_str().parse::<u32>().ok();
-            let uid = number(user).or_else(|| accounts::user(user.as_str()).map(|(uid, _)| uid));
-            let gid = number(group).or_else(|| accounts::group(group.as_str()));
-            let uid = uid.ok_or_else(|| format!("there is no user {user} on this host"))?;
-            (before.0, uid, gid.ok_or_else(|| format!("there is no group {group} on this host"))?)
+            let (uid, gid) = accounts::numbers(user, group)?;
+            (before.0, uid, gid)
         }
     };
     Ok(Prior { dev: meta.dev, ino: meta.ino, before, after })

@@ -35,7 +35,7 @@ pub struct Prior {
 #[derive(Debug)]
 pub enum Content<'a> {
     Copy { from: &'a AbsPath },
-    Text(&'a str),
+    Bytes(&'a [u8]),
 }
 
 impl Content<'_> {
@@ -58,12 +58,12 @@ impl Content<'_> {
     /// Returns digest, mode and owner of what will be there.
     fn after(&self, target: Option<&Meta>) -> Result<(String, Meta), String> {
         match (self, self.source(target)?) {
-            (Self::Text(text), _) => {
+            (Self::Bytes(bytes), _) => {
                 let own = Meta {
                     dev: 0,
                     ino: 0,
                     links: 1,
-                    size: text.len() as u64,
+                    size: bytes.len() as u64,
                     mode: NEW_FILE_MODE,
                     uid: geteuid().as_raw(),
                     gid: getegid().as_raw(),
@@ -72,7 +72,7 @@ impl Content<'_> {
                     xattrs: target.map(|t| t.xattrs.clone()).unwrap_or_default(),
                 };
                 let meta = target.map_or(own.clone(), |t| Meta { size: own.size, ..t.clone() });
-                Ok((hex::encode(Sha256::digest(text.as_bytes())), meta))
+                Ok((hex::encode(Sha256::digest(bytes)), meta))
             }
             (Self::Copy { from }, Some((file, meta))) => {
                 let digest = sha256(&file).map_err(|e| format!("failed to read {from}: {e}"))?;
@@ -84,8 +84,8 @@ impl Content<'_> {
 
     fn write(&self, to: &mut File, meta: &Meta) -> io::Result<()> {
         match self {
-            Self::Text(text) => {
-                to.write_all(text.as_bytes())?;
+            Self::Bytes(bytes) => {
+                to.write_all(bytes)?;
                 let now = Meta::of(to)?;
                 // The bytes are new, so their time is.
                 Meta { mtime: now.mtime, atime: now.atime, ..meta.clone() }.apply(to)

@@ -2,6 +2,7 @@
 //! took effect, undo it. One file per noun, one line in [`of`]. Every one of them can be interrupted anywhere and
 //! then probed or undone; an undo done twice changes nothing more.
 
+pub mod account;
 pub mod accounts;
 mod act;
 mod aside;
@@ -11,6 +12,8 @@ pub mod clock_step;
 pub mod command;
 mod file_attributes;
 mod file_discard;
+pub mod file_edit;
+mod file_move;
 mod file_prune;
 mod file_quarantine;
 mod file_reclaim_deleted;
@@ -24,7 +27,9 @@ mod mount;
 mod mount_remount;
 pub mod mount_table;
 pub mod nft;
+mod operator_command;
 mod own;
+pub mod package_configure;
 mod place;
 mod process;
 mod process_end;
@@ -37,6 +42,7 @@ pub mod sysctl;
 mod systemd;
 mod tool;
 mod unit;
+mod unit_file;
 
 pub use command::Programs;
 pub use own::{Own, QUESTION_MS, about, hand};
@@ -44,19 +50,20 @@ pub use place::Place;
 pub use quarantine::{Quarantine, prepare, sha256};
 pub use systemd::{Systemd, UnitState};
 
-use super::settings::{NamedProcess, Settings};
+use super::settings::{NamedCommand, NamedProcess, Settings};
+use account::{Account, Change, Tables};
 use act::{At, Journaled};
 use backup_files::{Away, Which};
 use file_attributes::Wanted;
 use file_replace::Content;
-use sopwith_domain::action::Action;
+use sopwith_domain::action::{Action, Undo};
 use sopwith_domain::run::{
     Effect, OUTPUT_BYTES_MAX, Prior, StepContext, StepOutcome, StepResult, UndoOutcome, UndoResult,
 };
 use sopwith_domain::value::{AbsPath, Glob, Word};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use systemd::Job;
+use systemd::{Job, UnitFiles};
 use unit::Doing;
 
 /// Longest text about a probe or an undo, in bytes.
@@ -75,6 +82,9 @@ pub struct Workbench {
     /// What the host's administrator configured; none in a test that has no such host.
     pub settings: Option<Arc<Settings>>,
     pub own: Own,
+    pub commands: BTreeMap<Word, NamedCommand>,
+    /// Where accounts are.
+    pub tables: Tables,
 }
 
 impl Workbench {
@@ -91,6 +101,10 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
         Action::UnitRestart { unit } => Box::new(unit::Unit { unit, doing: Doing::Job(Job::Restart) }),
         Action::UnitReload { unit } => Box::new(unit::Unit { unit, doing: Doing::Job(Job::Reload) }),
         Action::UnitResetFailed { unit } => Box::new(unit::Unit { unit, doing: Doing::ResetFailed }),
+        Action::UnitEnable { unit } => Box::new(unit_file::UnitFile { unit, doing: UnitFiles::Enable }),
+        Action::UnitDisable { unit } => Box::new(unit_file::UnitFile { unit, doing: UnitFiles::Disable }),
+        Action::UnitMask { unit } => Box::new(unit_file::UnitFile { unit, doing: UnitFiles::Mask }),
+        Action::UnitUnmask { unit } => Box::new(unit_file::UnitFile { unit, doing: UnitFiles::Unmask }),
         Action::ProcessSignal { process, signal } => {
             Box::new(process::Signalled { process: *process, signal: *signal })
         }
@@ -121,8 +135,12 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
             Box::new(file_replace::Replace { path, content: Content::Copy { from } })
         }
         Action::FileWrite { path, content } => {
-            Box::new(file_replace::Replace { path, content: Content::Text(content) })
+            Box::new(file_replace::Replace { path, content: Content::Bytes(content.as_bytes()) })
         }
+        Action::FileEdit { path, format, key, value } => {
+            Box::new(file_edit::Edit { path, format: *format, key, value })
+        }
+        Action::FileMove { path, to } => Box::new(file_move::Move { path, to }),
         Action::FileMode { path, mode } => {
             Box::new(file_attributes::Change { path, wanted: Wanted::Mode(mode) })
         }
@@ -178,6 +196,17 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
             undo_url: undo_url.as_ref(),
             irreversible: *irreversible,
         }),
+        Action::AccountLock { account, close_shell } => {
+            Box::new(Account { name: account, change: Change::Lock { close_shell: *close_shell } })
+        }
+        Action::AccountUnlock { account } => Box::new(Account { name: account, change: Change::Unlock }),
+        Action::AccountExpiry { account, days } => {
+            Box::new(Account { name: account, change: Change::Last { days: *days } })
+        }
+        Action::PackageConfigure { package } => {
+            Box::new(package_configure::Configure { package: package.as_ref() })
+        }
+        Action::OperatorCommand { command, .. } => Box::new(operator_command::Named { name: command }),
         Action::Command { argv, undo_argv, probe_argv, touches } => {
             Box::new(command::Started { argv, undo_argv, probe_argv, touches })
         }
@@ -217,7 +246,14 @@ pub fn probe(bench: &mut Workbench, step: StepContext<'_>, prior: &Prior) -> Eff
 }
 
 pub fn undo(bench: &mut Workbench, step: StepContext<'_>, prior: &Prior) -> UndoOutcome {
-    match of(&step.step.action).undo(&mut At { bench, step }, prior) {
+    let action = of(&step.step.action);
+    match action.undo(&mut At { bench, step }, prior) {
+        // Of a step that cannot be undone this is said only where nothing was changed.
+        Ok(detail)
+            if step.step.undo == Undo::Irreversible && action.untouched(&mut At { bench, step }, prior) =>
+        {
+            UndoResult::Untouched { detail: cut(detail, DETAIL_BYTES_MAX) }
+        }
         Ok(detail) => UndoResult::Restored { detail: cut(detail, DETAIL_BYTES_MAX) },
         Err(what) => UndoResult::Residue { what: cut(what, DETAIL_BYTES_MAX) },
     }

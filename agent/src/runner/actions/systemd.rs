@@ -63,6 +63,44 @@ impl Job {
     }
 }
 
+/// What can be done with the file of a unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UnitFiles {
+    Enable,
+    Disable,
+    Mask,
+    Unmask,
+}
+
+impl UnitFiles {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Enable => "EnableUnitFiles",
+            Self::Disable => "DisableUnitFiles",
+            Self::Mask => "MaskUnitFiles",
+            Self::Unmask => "UnmaskUnitFiles",
+        }
+    }
+
+    /// Returns what takes the links away that this makes; those that this takes away are not systemd's to know.
+    pub fn inverse(self) -> Option<Self> {
+        match self {
+            Self::Enable => Some(Self::Disable),
+            Self::Mask => Some(Self::Unmask),
+            Self::Disable | Self::Unmask => None,
+        }
+    }
+
+    pub fn past(self) -> &'static str {
+        match self {
+            Self::Enable => "enabled",
+            Self::Disable => "disabled",
+            Self::Mask => "masked",
+            Self::Unmask => "unmasked",
+        }
+    }
+}
+
 /// A connection to systemd, made when it is first needed.
 #[derive(Debug, Default)]
 pub struct Systemd {
@@ -170,6 +208,52 @@ impl Systemd {
         self.looking(async |bus| {
             let all = (unit.as_str(), "all", rustix::process::Signal::KILL.as_raw());
             bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "KillUnit", &all).await
+        })
+        .map(drop)
+    }
+
+    /// Returns what systemd calls the state of a unit's file, read from the disk.
+    ///
+    /// # Errors
+    /// systemd's reason.
+    pub fn unit_file_state(&mut self, unit: &UnitName) -> Result<String, String> {
+        self.looking(async |bus| {
+            let (manager, name) = (Some(MANAGER_INTERFACE), unit.as_str());
+            let reply = bus.call_method(Some(SERVICE), MANAGER, manager, "GetUnitFileState", &name).await?;
+            reply.body().deserialize()
+        })
+    }
+
+    /// Makes or removes the links of a unit, and has systemd read its units again.
+    ///
+    /// # Errors
+    /// systemd's reason.
+    pub fn unit_files(&mut self, doing: UnitFiles, unit: &UnitName) -> Result<(), String> {
+        // Said twice it means the same, so a second try does no harm.
+        self.looking(async |bus| {
+            let (manager, names, method) = (Some(MANAGER_INTERFACE), vec![unit.as_str()], doing.method());
+            let (runtime, force) = (false, false);
+            match doing {
+                UnitFiles::Enable | UnitFiles::Mask => {
+                    let asked = (names, runtime, force);
+                    bus.call_method(Some(SERVICE), MANAGER, manager, method, &asked).await
+                }
+                UnitFiles::Disable | UnitFiles::Unmask => {
+                    let asked = (names, runtime);
+                    bus.call_method(Some(SERVICE), MANAGER, manager, method, &asked).await
+                }
+            }
+        })?;
+        self.read_units_again()
+    }
+
+    /// Has systemd read its units again.
+    ///
+    /// # Errors
+    /// systemd's reason.
+    pub fn read_units_again(&mut self) -> Result<(), String> {
+        self.looking(async |bus| {
+            bus.call_method(Some(SERVICE), MANAGER, Some(MANAGER_INTERFACE), "Reload", &()).await
         })
         .map(drop)
     }

@@ -70,6 +70,8 @@ impl<'w> Life<'w> {
             reclaimable: settings.reclaimable.clone(),
             settings: Some(Arc::clone(&settings)),
             own: settings.own.clone(),
+            commands: settings.commands.clone(),
+            tables: Default::default(),
         };
         let engine = Engine::resume(journal, runs, RealHost { gate, bench, acceptance: Default::default() })
             .expect("resumes");

@@ -4,6 +4,7 @@
 
 use super::{Context, Source, SourceFailed, Work};
 use crate::config::{Baseline, Config, Content};
+use crate::watcher::family::Family;
 use crate::watcher::report::Fault;
 use crate::watcher::rounds::{self, Look, Seen};
 use crate::watcher::sink::{Afresh, Sink};
@@ -238,9 +239,21 @@ fn fault(entry: &Baseline, drift: &[&str], found: Option<&Found>, expected: &Exp
             }
         }
     }
-    if let Some(known_good) =
-        entry.known_good.as_ref().filter(|_| drift.contains(&"content") || found.is_none())
-    {
+    fault.word("family", Family::of(path.as_str()).name());
+    if let (Some(found), true) = (found, drift.contains(&"owner") || drift.contains(&"group")) {
+        // Both, because they are set in one call: what is not declared stays as it is.
+        fault.word("set_owner", expected.owner.as_deref().unwrap_or(&found.owner));
+        fault.word("set_group", expected.group.as_deref().unwrap_or(&found.group));
+    }
+    if let (Some(found), true) = (found, drift.contains(&"mode")) {
+        fault.word("set_mode", &format!("{:04o}", expected.mode.unwrap_or(found.mode)));
+    }
+    let content_drifted = drift.contains(&"content") || found.is_none();
+    // That it is still equal is asked again before anything is done to a file whose content counts.
+    if let Some(known_good) = entry.known_good.as_ref().filter(|_| !content_drifted) {
+        fault.field("equals", Value::Path((**known_good).clone()));
+    }
+    if let Some(known_good) = entry.known_good.as_ref().filter(|_| content_drifted) {
         fault.field("config_path", Value::Path(path));
         fault.field("known_good", Value::Path((**known_good).clone()));
         fault.field("config_drifted", Value::Boolean(true));

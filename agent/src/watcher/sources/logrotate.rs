@@ -3,6 +3,7 @@
 
 use super::{Context, Source, SourceFailed, Work};
 use crate::config::{Config, ConfigFile, Logrotate};
+use crate::watcher::family::Family;
 use crate::watcher::files;
 use crate::watcher::process::{Done, Ended, run};
 use crate::watcher::report::{Fault, Report, SourceState, Tolerance};
@@ -24,6 +25,10 @@ const REMEMBERED: &str = "/var/lib/logrotate/status";
 const STARTERS: [&str; 2] =
     ["/etc/systemd/system/timers.target.wants/logrotate.timer", "/etc/cron.daily/logrotate"];
 const TIME_MAX: Duration = Duration::from_secs(30);
+/// What it says where it cannot become another user.
+const SWITCHING: &str = "error switching euid";
+/// Most files that are asked of one by one.
+const FILES_MAX: usize = 64;
 /// It says a few lines about each log.
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Most faults that are told of at a time.
@@ -35,7 +40,13 @@ const STALE_TOLERANCE: Duration = Duration::from_secs(3_600);
 
 pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
     let wanted = *config.logrotate.watch && Path::new(PROGRAM).exists() && Path::new(CONFIG).exists();
-    let (settings, afresh) = (config.logrotate.clone(), context.afresh.clone());
+    let (mut settings, afresh) = (config.logrotate.clone(), context.afresh.clone());
+    // A copy that is declared of the file itself is known to be good as well.
+    let declared = config.baseline.iter().filter_map(|entry| {
+        let known_good = entry.known_good.clone()?;
+        Some(ConfigFile { path: entry.path.clone(), known_good })
+    });
+    settings.config.extend(declared.filter(|file| Family::of(file.path.as_str()) == Family::Logrotate));
     wanted.then(|| Box::new(Rotation { settings, afresh }) as Box<dyn Source>)
 }
 
@@ -95,6 +106,7 @@ async fn look(settings: &Logrotate) -> Result<Vec<(Fault, Duration)>, String> {
     if done.ended == Ended::TimedOut {
         return Err(format!("{PROGRAM} did not end within {} s", TIME_MAX.as_secs()));
     }
+    let done = one_by_one(done).await;
     let config = settings.config.clone();
     let max_age = settings.max_age.0;
     let looked = files::look(move || {
@@ -103,6 +115,25 @@ async fn look(settings: &Logrotate) -> Result<Vec<(Fault, Duration)>, String> {
         faults
     });
     looked.await.ok_or_else(|| "the file system does not answer".to_owned())
+}
+
+/// Logrotate ends where a file wants another user, whom only root can become; then each file is asked of by itself, so
+/// that those after it are read as well.
+async fn one_by_one(mut done: Done) -> Done {
+    if !String::from_utf8_lossy(&done.output).contains(SWITCHING) {
+        return done;
+    }
+    let entries = std::fs::read_dir(FOLDER).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path().display().to_string()).take(FILES_MAX).collect();
+    paths.sort();
+    for path in paths {
+        let argv = [PROGRAM.to_owned(), "--debug".to_owned(), path];
+        if let Ok(more) = run(&argv, TIME_MAX, OUTPUT_BYTES_MAX).await {
+            done.output.extend(more.output);
+        }
+        done.output.truncate(OUTPUT_BYTES_MAX);
+    }
+    done
 }
 
 /// Something that logrotate says is wrong.

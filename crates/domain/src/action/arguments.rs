@@ -1,6 +1,6 @@
 //! What must hold of an action's arguments beyond their types.
 
-use super::{ARGV_MAX, Action, WRITE_BYTES_MAX, octal_mode};
+use super::{ARGV_MAX, Action, WRITE_BYTES_MAX, account_name, octal_mode};
 use crate::value::AbsPath;
 
 /// Longest time for which an address is put into a set: thirty days, in seconds.
@@ -76,6 +76,22 @@ impl Action {
             Self::HttpCall { undo_url: Some(_), irreversible: true, .. } => {
                 Some("a call with an undo_url is not irreversible".into())
             }
+            Self::AccountLock { account, .. }
+            | Self::AccountUnlock { account }
+            | Self::AccountExpiry { account, .. }
+                if !account_name(account) =>
+            {
+                Some(format!("{account} cannot be the name of an account"))
+            }
+            Self::AccountExpiry { days, .. } if !(1..=400).contains(days) => {
+                Some(format!("days is {days}, must be 1 to 400"))
+            }
+            Self::PackageConfigure { package: Some(package) }
+                if !package.as_str().starts_with(|c: char| c.is_ascii_alphanumeric()) =>
+            {
+                Some(format!("{package} cannot be the name of a package"))
+            }
+            Self::FileMove { path, to } if path == to => Some("path and to are the same".into()),
             Self::Command { argv, undo_argv, probe_argv, touches } => {
                 let vectors = [argv, undo_argv, probe_argv];
                 if argv.first().is_none_or(|program| AbsPath::new(program.as_str()).is_err()) {

@@ -22,6 +22,10 @@ pub const ACTIONS: &[&str] = &[
     "unit.restart",
     "unit.reload",
     "unit.reset-failed",
+    "unit.enable",
+    "unit.disable",
+    "unit.mask",
+    "unit.unmask",
     "process.signal",
     "process.start",
     "process.end",
@@ -32,6 +36,8 @@ pub const ACTIONS: &[&str] = &[
     "file.quarantine",
     "file.restore",
     "file.write",
+    "file.edit",
+    "file.move",
     "file.mode",
     "file.owner",
     "file.reclaim-deleted",
@@ -56,6 +62,11 @@ pub const ACTIONS: &[&str] = &[
     "postgresql.drop-slot",
     "redis.bgsave",
     "http.call",
+    "account.lock",
+    "account.unlock",
+    "account.expiry",
+    "package.configure",
+    "operator.command",
     "command",
 ];
 
@@ -113,6 +124,20 @@ impl Method {
     }
 }
 
+/// How a line-based configuration is written, and which of its lines counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileFormat {
+    /// `KEY VALUE`, the last counts.
+    LoginDefs,
+    /// `key = value`, the last counts.
+    Pwquality,
+    /// `a.b.c = value`, the last counts.
+    Sysctl,
+    /// `Key value`, the first before any `Match` counts.
+    Sshd,
+}
+
 /// What a step does. The tag is the name that playbooks use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "action", deny_unknown_fields)]
@@ -127,6 +152,16 @@ pub enum Action {
     UnitReload { unit: UnitName },
     #[serde(rename = "unit.reset-failed")]
     UnitResetFailed { unit: UnitName },
+    /// Has the unit start with the host, as its file says; undone by what was before, link for link.
+    #[serde(rename = "unit.enable")]
+    UnitEnable { unit: UnitName },
+    #[serde(rename = "unit.disable")]
+    UnitDisable { unit: UnitName },
+    /// Makes it impossible to start the unit.
+    #[serde(rename = "unit.mask")]
+    UnitMask { unit: UnitName },
+    #[serde(rename = "unit.unmask")]
+    UnitUnmask { unit: UnitName },
     /// Signals one process, found by its number and start time, through a pidfd.
     #[serde(rename = "process.signal")]
     ProcessSignal { process: ProcessRef, signal: ProcessSignal },
@@ -176,6 +211,12 @@ pub enum Action {
     FileRestore { path: AbsPath, from: AbsPath },
     #[serde(rename = "file.write")]
     FileWrite { path: AbsPath, content: String },
+    /// Sets one key of a line-based configuration, in the line that counts, or in a new one; all else stays.
+    #[serde(rename = "file.edit")]
+    FileEdit { path: AbsPath, format: FileFormat, key: Word, value: Word },
+    /// Renames a file to where nothing is, on the same file system.
+    #[serde(rename = "file.move")]
+    FileMove { path: AbsPath, to: AbsPath },
     /// Sets the permission bits, in octal such as `0640`.
     #[serde(rename = "file.mode")]
     FileMode { path: AbsPath, mode: Word },
@@ -286,6 +327,36 @@ pub enum Action {
         /// What the call changes, for locks and declarations.
         touches: Vec<Subject>,
     },
+    /// Locks an account: no password opens it, and it is expired, so that keys do not open it either. With
+    /// `close_shell` it has none any more.
+    #[serde(rename = "account.lock")]
+    AccountLock {
+        account: Word,
+        #[serde(default)]
+        close_shell: bool,
+    },
+    /// Takes a lock off again; an account that never had a password gets none.
+    #[serde(rename = "account.unlock")]
+    AccountUnlock { account: Word },
+    /// Lets an account that has run out last so many days more, and its password with it; never for ever.
+    #[serde(rename = "account.expiry")]
+    AccountExpiry { account: Word, days: u32 },
+    /// Has dpkg configure one package that is half installed, or without a name all that are, keeping the
+    /// configuration files that are there.
+    #[serde(rename = "package.configure")]
+    PackageConfigure {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        package: Option<Word>,
+    },
+    /// Starts the program that the host's administrator named so (`commands` in the agent's configuration). The
+    /// runner takes it from its own configuration; the plan cannot change it.
+    #[serde(rename = "operator.command")]
+    OperatorCommand {
+        command: Word,
+        /// What it is for, for locks and declarations; what the configuration says it changes is asked as well.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        touches: Vec<Subject>,
+    },
     /// Starts a program with an argument vector, never through a shell. Without `undo_argv` it is irreversible,
     /// without `probe_argv` (exit 0: it took effect, 1: it did not) its effect cannot be known after a crash.
     #[serde(rename = "command")]
@@ -321,6 +392,10 @@ impl Action {
             Self::UnitRestart { .. } => "unit.restart",
             Self::UnitReload { .. } => "unit.reload",
             Self::UnitResetFailed { .. } => "unit.reset-failed",
+            Self::UnitEnable { .. } => "unit.enable",
+            Self::UnitDisable { .. } => "unit.disable",
+            Self::UnitMask { .. } => "unit.mask",
+            Self::UnitUnmask { .. } => "unit.unmask",
             Self::ProcessSignal { .. } => "process.signal",
             Self::ProcessStart { .. } => "process.start",
             Self::FileTruncate { .. } => "file.truncate",
@@ -329,6 +404,8 @@ impl Action {
             Self::FileQuarantine { .. } => "file.quarantine",
             Self::FileRestore { .. } => "file.restore",
             Self::FileWrite { .. } => "file.write",
+            Self::FileEdit { .. } => "file.edit",
+            Self::FileMove { .. } => "file.move",
             Self::FileMode { .. } => "file.mode",
             Self::FileOwner { .. } => "file.owner",
             Self::FileReclaimDeleted { .. } => "file.reclaim-deleted",
@@ -355,9 +432,20 @@ impl Action {
             Self::PostgresqlDropSlot { .. } => "postgresql.drop-slot",
             Self::RedisBgsave { .. } => "redis.bgsave",
             Self::HttpCall { .. } => "http.call",
+            Self::AccountLock { .. } => "account.lock",
+            Self::AccountUnlock { .. } => "account.unlock",
+            Self::AccountExpiry { .. } => "account.expiry",
+            Self::PackageConfigure { .. } => "package.configure",
+            Self::OperatorCommand { .. } => "operator.command",
             Self::Command { .. } => "command",
         }
     }
+}
+
+/// Says whether a word can name an account of a host.
+pub fn account_name(name: &Word) -> bool {
+    let text = name.as_str();
+    text.len() <= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
 /// Parses permission bits in octal, at most 7777.

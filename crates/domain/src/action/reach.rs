@@ -2,7 +2,11 @@
 
 use super::{Action, ProcessSignal, Undo};
 use crate::signal::Subject;
-use crate::value::Word;
+use crate::value::{AbsPath, Word};
+
+fn path(text: &str) -> Subject {
+    Subject::Path(AbsPath::new(text).expect("it is a path in normal form"))
+}
 
 impl Action {
     /// Returns what the action touches: its lock, and what declarations and protection are asked about.
@@ -12,7 +16,11 @@ impl Action {
             | Self::UnitStop { unit }
             | Self::UnitRestart { unit }
             | Self::UnitReload { unit }
-            | Self::UnitResetFailed { unit } => vec![Subject::Unit(unit.clone())],
+            | Self::UnitResetFailed { unit }
+            | Self::UnitEnable { unit }
+            | Self::UnitDisable { unit }
+            | Self::UnitMask { unit }
+            | Self::UnitUnmask { unit } => vec![Subject::Unit(unit.clone())],
             Self::ProcessSignal { process, .. }
             | Self::ProcessEnd { process, .. }
             | Self::ProcessRenice { process, .. } => {
@@ -24,6 +32,7 @@ impl Action {
             | Self::FileQuarantine { path }
             | Self::FileRestore { path, .. }
             | Self::FileWrite { path, .. }
+            | Self::FileEdit { path, .. }
             | Self::FileMode { path, .. }
             | Self::FileOwner { path, .. }
             | Self::FileReclaimDeleted { path, .. } => vec![Subject::Path(path.clone())],
@@ -56,7 +65,26 @@ impl Action {
             | Self::BackupModes { backup, directory: path } => {
                 vec![Subject::Check(backup.clone()), Subject::Path(path.clone())]
             }
-            Self::HttpCall { touches, .. } | Self::Command { touches, .. } => touches.clone(),
+            Self::FileMove { path, to } => vec![Subject::Path(path.clone()), Subject::Path(to.clone())],
+            Self::AccountLock { account, close_shell: true } => {
+                vec![Subject::Account(account.clone()), path("/etc/shadow"), path("/etc/passwd")]
+            }
+            Self::AccountLock { account, .. }
+            | Self::AccountUnlock { account }
+            | Self::AccountExpiry { account, .. } => {
+                vec![Subject::Account(account.clone()), path("/etc/shadow")]
+            }
+            Self::PackageConfigure { package } => {
+                let own = package.iter().map(|package| Subject::Package(package.clone()));
+                own.chain([path("/var/lib/dpkg")]).collect()
+            }
+            // The host's own configuration says what it changes; here its name stands for that.
+            Self::OperatorCommand { command, touches } if touches.is_empty() => {
+                vec![Subject::Process(command.clone())]
+            }
+            Self::HttpCall { touches, .. }
+            | Self::Command { touches, .. }
+            | Self::OperatorCommand { touches, .. } => touches.clone(),
         }
     }
 
@@ -81,6 +109,8 @@ impl Action {
             | Self::PostgresqlDropSlot { .. } => Undo::Irreversible,
             Self::HttpCall { undo_url: None, irreversible: false, .. } => Undo::Nothing,
             Self::HttpCall { irreversible: true, .. } => Undo::Irreversible,
+            // What a package's own scripts did nobody can take back.
+            Self::PackageConfigure { .. } => Undo::Irreversible,
             Self::Command { undo_argv, .. } if undo_argv.is_empty() => Undo::Irreversible,
             _ => Undo::Inverse,
         }

@@ -101,6 +101,29 @@ impl Action {
             }
             Self::RedisBgsave { name } => format!("Have Redis ({name}) save a snapshot"),
             Self::HttpCall { url, method, .. } => format!("Call {} {url}", method.as_str()),
+            Self::UnitEnable { unit } => format!("Have {unit} start with the host"),
+            Self::UnitDisable { unit } => format!("Have {unit} no longer start with the host"),
+            Self::UnitMask { unit } => format!("Mask {unit}, so that nothing can start it"),
+            Self::UnitUnmask { unit } => format!("Unmask {unit}"),
+            Self::FileEdit { path, key, value, .. } => format!("Set {key} to {value} in {path}"),
+            Self::FileMove { path, to } => format!("Move {path} to {to}"),
+            Self::AccountLock { account, close_shell: false } => {
+                format!("Lock the account {account} and let it expire")
+            }
+            Self::AccountLock { account, close_shell: true } => {
+                format!("Lock the account {account}, let it expire and take its shell")
+            }
+            Self::AccountUnlock { account } => format!("Unlock the account {account}"),
+            Self::AccountExpiry { account, days } => {
+                format!("Let the account {account} last {days} days more")
+            }
+            Self::PackageConfigure { package: Some(package) } => format!("Have dpkg configure {package}"),
+            Self::PackageConfigure { package: None } => {
+                "Have dpkg configure all packages that are half installed".into()
+            }
+            Self::OperatorCommand { command, .. } => {
+                format!("Run {command}, a command that the host's administrator named")
+            }
             Self::Command { argv, .. } => format!("Run {}", argv.join(" ")),
         }
     }

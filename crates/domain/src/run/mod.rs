@@ -110,6 +110,8 @@ pub enum Effect {
 pub enum UndoResult {
     /// The state before the step is back, or the step had left nothing.
     Restored { detail: String },
+    /// The step cannot be undone, and all is seen to be as before: it had failed without any effect that lasts.
+    Untouched { detail: String },
     /// Something could not be put back.
     Residue { what: String },
 }

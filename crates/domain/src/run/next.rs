@@ -98,7 +98,7 @@ fn residue(plan: &Plan, records: &[Record]) -> Vec<String> {
                     plan.steps[*step].action.sentence()
                 ));
             }
-            UndoResult::Restored { .. } => {}
+            UndoResult::Restored { .. } | UndoResult::Untouched { .. } => {}
         }
     }
     residue

@@ -6,7 +6,7 @@ mod process;
 
 use super::*;
 use rustix::process::geteuid;
-use sopwith_domain::action::ProcessSignal;
+use sopwith_domain::action::{FileFormat, ProcessSignal};
 use sopwith_domain::ids::Digest;
 use sopwith_domain::plan::Step;
 use sopwith_domain::value::{AbsPath, Glob, ProcessRef};
@@ -45,6 +45,8 @@ impl World {
             reclaimable: Vec::new(),
             settings: None,
             own: Own::default(),
+            commands: BTreeMap::new(),
+            tables: Tables::default(),
         };
         Self { folder, bench, _other: other }
     }
@@ -157,6 +159,28 @@ const CASES: &[Case] = &[
         w.file("conf", "broken", 5);
         w.file("good", "right", 500);
         Action::FileRestore { path: w.path("conf"), from: w.path("good") }
+    }),
+    ("edit", |w| {
+        w.file("login.defs", "# why\nA\t99999\nB 2\n", 5);
+        Action::FileEdit {
+            path: w.path("login.defs"),
+            format: FileFormat::LoginDefs,
+            key: Word::new("A").expect("a word"),
+            value: Word::new("90").expect("a word"),
+        }
+    }),
+    ("edit by adding a line", |w| {
+        w.file("pwquality.conf", "# minlen = 8", 5);
+        Action::FileEdit {
+            path: w.path("pwquality.conf"),
+            format: FileFormat::Pwquality,
+            key: Word::new("minlen").expect("a word"),
+            value: Word::new("14").expect("a word"),
+        }
+    }),
+    ("move", |w| {
+        w.file("a.conf", "text", 5);
+        Action::FileMove { path: w.path("a.conf"), to: w.path("a.conf.off") }
     }),
     ("restore what is gone", |w| {
         w.file("good", "right", 500);

@@ -98,21 +98,32 @@ impl Shadow {
 pub fn look(host: &Host<'_>, looked: &mut Looked) {
     let Some(passwd) = host.text("/etc/passwd", looked) else { return };
     let accounts = accounts(&passwd);
-    of_passwd(&accounts, looked);
-    let Some(shadow) = host.text("/etc/shadow", looked) else { return };
-    let shadows = shadows(&shadow);
+    let shadow = host.text("/etc/shadow", looked);
+    let shadows = shadows(shadow.as_deref().unwrap_or_default());
+    of_passwd(host, &accounts, &shadows, looked);
+    if shadow.is_none() {
+        return;
+    }
     of_shadow(host, &accounts, &shadows, looked);
     stale(host, &accounts, &shadows, looked);
 }
 
-fn of_passwd(accounts: &[Account], looked: &mut Looked) {
+/// Says whether nobody can come in as the account in any way: then it is only a name.
+fn closed(host: &Host<'_>, account: &Account, shadows: &BTreeMap<String, Shadow>) -> bool {
+    let shut = |shadow: &Shadow| {
+        shadow.password.starts_with(['!', '*']) && shadow.refused(host.today()) == Some("account-expired")
+    };
+    !account.has_shell() && account.password == "x" && shadows.get(&account.name).is_some_and(shut)
+}
+
+fn of_passwd(host: &Host<'_>, accounts: &[Account], shadows: &BTreeMap<String, Shadow>, looked: &mut Looked) {
     for account in accounts {
         let (name, subject) = (account.name.as_str(), norm::account(&account.name));
-        if account.uid == 0 && name != "root" {
+        if account.uid == 0 && name != "root" && !closed(host, account, shadows) {
             let text = format!("account {name} has UID 0");
             looked.breach(
                 Breach::new(norm::UID_ZERO, subject.clone(), text)
-                    .word("account", name)
+                    .exact("account", name)
                     .integer("uid", account.uid)
                     .word("shell", &account.shell)
                     .path("path", "/etc/passwd"),
@@ -122,14 +133,14 @@ fn of_passwd(accounts: &[Account], looked: &mut Looked) {
             let text = format!("account {name} needs no password (second field of /etc/passwd)");
             looked.breach(
                 Breach::new(norm::NO_PASSWORD, subject.clone(), text)
-                    .word("account", name)
+                    .exact("account", name)
                     .path("path", "/etc/passwd"),
             );
         } else if account.password.starts_with('$') {
             let text = format!("the password hash of account {name} stands in /etc/passwd");
             looked.breach(
                 Breach::new(norm::UNSHADOWED, subject, text)
-                    .word("account", name)
+                    .exact("account", name)
                     .path("path", "/etc/passwd"),
             );
         }
@@ -140,13 +151,13 @@ fn of_passwd(accounts: &[Account], looked: &mut Looked) {
     for (uid, names) in by_uid.into_iter().filter(|(uid, names)| *uid != 0 && names.len() > 1) {
         let text = format!("accounts {} share UID {uid}", names.join(", "));
         let breach = Breach::new(norm::DUPLICATE, norm::account(names[1]), text);
-        looked.breach(breach.word("account", names[1]).word("other", names[0]).integer("uid", uid));
+        looked.breach(breach.exact("account", names[1]).exact("other", names[0]).integer("uid", uid));
     }
     let mut seen = BTreeSet::new();
     for account in accounts.iter().filter(|a| !seen.insert(a.name.as_str())) {
         let text = format!("there are two accounts named {}", account.name);
         let breach = Breach::new(norm::DUPLICATE, norm::account(&account.name), text);
-        looked.breach(breach.word("account", &account.name).integer("uid", account.uid));
+        looked.breach(breach.exact("account", &account.name).integer("uid", account.uid));
     }
 }
 
@@ -160,7 +171,7 @@ fn of_shadow(host: &Host<'_>, accounts: &[Account], shadows: &BTreeMap<String, S
             let text = format!("account {name} has an empty password");
             looked.breach(
                 Breach::new(norm::NO_PASSWORD, subject.clone(), text)
-                    .word("account", name)
+                    .exact("account", name)
                     .integer("uid", account.uid)
                     .path("path", "/etc/shadow"),
             );
@@ -169,7 +180,7 @@ fn of_shadow(host: &Host<'_>, accounts: &[Account], shadows: &BTreeMap<String, S
         if let (Some(reason), Some(job)) = (shadow.refused(host.today()), job) {
             let text = format!("account {name} is refused ({reason}): {job} does not run");
             let mut breach = Breach::new(norm::ACCOUNT_EXPIRED, subject.clone(), text)
-                .word("account", name)
+                .exact("account", name)
                 .word("reason", reason)
                 .path("job", job);
             for (field, days) in [
@@ -189,7 +200,7 @@ fn of_shadow(host: &Host<'_>, accounts: &[Account], shadows: &BTreeMap<String, S
             if !wanted.holds(&days.to_string()) {
                 let text =
                     format!("the password of account {name} may be {days} days old, declared is {wanted}");
-                let breach = Breach::new(norm::PASSWORD_AGE, subject, text).word("account", name);
+                let breach = Breach::new(norm::PASSWORD_AGE, subject, text).exact("account", name);
                 looked.breach(
                     breach.integer("max_days", days).word("wanted", &wanted.target().unwrap_or_default()),
                 );
@@ -282,7 +293,7 @@ fn stale(host: &Host<'_>, accounts: &[Account], shadows: &BTreeMap<String, Shado
                 NEVER => format!("nobody has ever logged in as {name}; its password is {days} days old"),
                 _ => format!("nobody has logged in as {name} for {days} days"),
             };
-            let breach = Breach::new(norm::ACCOUNT_STALE, norm::account(name), text).word("account", name);
+            let breach = Breach::new(norm::ACCOUNT_STALE, norm::account(name), text).exact("account", name);
             looked.breach(
                 breach
                     .integer("uid", account.uid)
@@ -315,6 +326,9 @@ mod tests {
         for (passwd, shadow, says) in [
             ("", "", ""),
             ("toor:x:0:0::/root:/bin/sh", "", "account-uid-zero account:toor"),
+            ("toor:x:0:0::/root:/usr/sbin/nologin", "toor:!h:20000::::::", "account-uid-zero account:toor"),
+            ("toor:x:0:0::/root:/bin/sh", "toor:!h:20000:::::1:", "account-uid-zero account:toor"),
+            ("toor:x:0:0::/root:/usr/sbin/nologin", "toor:!h:20000:::::1:", ""),
             ("a::1000:1000::/home/a:/bin/sh", "", "account-no-password account:a"),
             ("a:$6$x:1000:1000::/home/a:/bin/sh", "", "account-unshadowed account:a"),
             ("a:x:1000:1000::/home/a:/bin/sh", "a::20000:0:99999:7:::", "account-no-password account:a"),

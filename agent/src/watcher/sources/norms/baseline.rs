@@ -4,6 +4,7 @@
 use super::accounts::{self, Account};
 use super::host::{Host, Looked};
 use super::norm::{self, Breach};
+use crate::watcher::family::Family;
 use sha2::{Digest, Sha256};
 use sopwith_domain::value::AbsPath;
 use std::collections::BTreeMap;
@@ -161,15 +162,12 @@ fn compare(
     let path = entry.path.as_str();
     let Some(metadata) = host.metadata(path, looked) else {
         if !entry.must_be_absent() && looked.troubles.is_empty() {
-            looked
-                .breach(drift(path, "missing", "is not there").path("path", path).word("reason", "missing"));
+            looked.breach(drift(path, "missing", "missing", "is not there"));
         }
         return;
     };
     if entry.must_be_absent() {
-        looked.breach(
-            drift(path, "present", "is there and must not be").path("path", path).word("reason", "present"),
-        );
+        looked.breach(drift(path, "present", "present", "is there and must not be"));
         return;
     }
     let id = |name: &Option<String>, of: &BTreeMap<String, u32>| {
@@ -197,18 +195,31 @@ fn compare(
     let Some((reason, wanted, actual)) = wrong.last() else { return };
     let all: Vec<_> =
         wrong.iter().map(|(what, wanted, actual)| format!("{what} {actual}, declared {wanted}")).collect();
-    let mut breach = drift(path, reason, &format!("is not as declared: {}", all.join("; ")))
-        .path("path", path)
-        .word("reason", reason);
+    let is_wrong = |what: &str| wrong.iter().any(|(name, ..)| *name == what);
+    let in_order = ["content", "owner", "group", "mode"].into_iter().filter(|what| is_wrong(what));
+    let drifted = in_order.collect::<Vec<_>>().join("+");
+    let mut breach = drift(path, &drifted, reason, &format!("is not as declared: {}", all.join("; ")));
     breach = breach.word("wanted", wanted).word("actual", actual);
-    if reason != &"mode" && wrong.iter().any(|(what, ..)| *what == "mode") {
+    if is_wrong("mode") {
         breach = breach.word("mode", &format!("{mode:04o}"));
+        breach = breach.word("set_mode", &format!("{:04o}", entry.mode.unwrap_or(mode)));
+    }
+    if is_wrong("owner") || is_wrong("group") {
+        // Both, because they are set in one call: what is not declared stays as it is.
+        let or = |declared: &Option<String>, now: u32| declared.clone().unwrap_or_else(|| now.to_string());
+        breach = breach
+            .exact("set_owner", &or(&entry.owner, metadata.uid()))
+            .exact("set_group", &or(&entry.group, metadata.gid()));
     }
     looked.breach(breach);
 }
 
-fn drift(path: &str, _reason: &str, what: &str) -> Breach {
+fn drift(path: &str, drifted: &str, reason: &str, what: &str) -> Breach {
     Breach::new(norm::FILE_DRIFT, norm::file(path), format!("{path} {what}"))
+        .path("path", path)
+        .word("reason", reason)
+        .word("drift", drifted)
+        .word("family", Family::of(path).name())
 }
 
 /// Looks at the keys that let somebody in as this account.
@@ -226,7 +237,7 @@ fn keys(host: &Host<'_>, account: &Account, declared: Option<&[Entry]>, looked: 
             let Some(of) = host.metadata(place, looked) else { continue };
             let mode = of.mode() & 0o7777;
             let foreign = of.uid() != 0 && of.uid() != account.uid && host.root == Path::new("/");
-            if mode & 0o022 != 0 || foreign {
+            if (mode & 0o022 != 0 || foreign) && !host.elsewhere.tells_of(place) {
                 let text = format!(
                     "{place} has mode {mode:04o} and belongs to user {}: others than {} can write it",
                     of.uid(),
@@ -234,7 +245,7 @@ fn keys(host: &Host<'_>, account: &Account, declared: Option<&[Entry]>, looked: 
                 );
                 let wanted = if of.is_dir() { "0700" } else { "0600" };
                 let breach =
-                    Breach::new(norm::KEYS_OPEN, norm::file(place), text).word("account", &account.name);
+                    Breach::new(norm::KEYS_OPEN, norm::file(place), text).exact("account", &account.name);
                 looked.breach(
                     breach
                         .path("path", place)
@@ -251,7 +262,7 @@ fn keys(host: &Host<'_>, account: &Account, declared: Option<&[Entry]>, looked: 
         if metadata.len() > 0 && declared.is_some_and(|entries| !listed(entries)) {
             let text = format!("{path} is not in the baseline: its keys let in whom nobody declared");
             let breach =
-                Breach::new(norm::KEYS_UNLISTED, norm::file(&path), text).word("account", &account.name);
+                Breach::new(norm::KEYS_UNLISTED, norm::file(&path), text).exact("account", &account.name);
             looked.breach(breach.path("path", &path));
         }
     }
@@ -294,9 +305,12 @@ mod tests {
             (format!("{sum} - - 0644 /etc/a"), ""),
             ("- - - 0644 /etc/a".into(), ""),
             (format!("{} - - - /etc/a", "0".repeat(64)), "reason=content"),
-            ("- - - 0600 /etc/a".into(), "reason=mode wanted=0600 actual=0644"),
-            ("- me - - /etc/a".into(), "reason=owner wanted=me"),
-            ("- - me - /etc/a".into(), "reason=group wanted=me"),
+            (
+                "- - - 0600 /etc/a".into(),
+                "reason=mode drift=mode family=other wanted=0600 actual=0644 mode=0644 set_mode=0600",
+            ),
+            ("- me - - /etc/a".into(), "reason=owner drift=owner family=other wanted=me"),
+            ("- - me - /etc/a".into(), "reason=group drift=group family=other wanted=me"),
             ("- - - - /etc/b".into(), "reason=missing"),
             ("absent - - - /etc/b".into(), ""),
             ("absent - - - /etc/a".into(), "reason=present"),

@@ -46,7 +46,13 @@ pub fn look(host: &Host<'_>, looked: &mut Looked) {
                     .unit("unit", unit)
                     .word("reason", "stopped"),
             );
-        } else if !host.is_container() {
+        } else if host.is_container() {
+        } else if let Some((unit, ..)) = DAEMONS.iter().find(|(_, _, program)| host.is_there(program)) {
+            let text =
+                format!("{unit} is installed, does not run and is not enabled: nothing keeps the clock");
+            let breach = Breach::new(norm::CLOCK_DAEMON, Subject::Host, text);
+            looked.breach(breach.unit("unit", unit).word("reason", "disabled"));
+        } else {
             let text = "no daemon that keeps the clock right runs or is enabled";
             looked.breach(Breach::new(norm::CLOCK_DAEMON, Subject::Host, text).word("reason", "none"));
         }

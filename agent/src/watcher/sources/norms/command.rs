@@ -75,7 +75,8 @@ fn look(mut config: Config) -> std::io::Result<All> {
     if config.norms.watch == Watch::None {
         config.norms.watch = Watch::All;
     }
-    let looking = Looking::new(&config);
+    let mut looking = Looking::new(&config);
+    looking.elsewhere = std::sync::Arc::default();
     let running = host::daemons();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut answers = Answers::default();

@@ -2,9 +2,9 @@
 //! is a folder of its own.
 
 use super::norm::Breach;
-use crate::config::Norms;
+use crate::config::{Config, Norms};
 use sopwith_domain::declaration::Declaration;
-use sopwith_domain::value::UnitName;
+use sopwith_domain::value::{AbsPath, UnitName};
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
@@ -37,6 +37,29 @@ pub enum Asked {
     Timers,
 }
 
+/// What other sources tell of this host.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Elsewhere {
+    /// Files whose owner or mode is declared in `baseline`.
+    pub files: Vec<AbsPath>,
+    /// Whether logrotate can read its configuration, and runs.
+    pub rotation: bool,
+}
+
+impl Elsewhere {
+    pub fn of(config: &Config) -> Self {
+        let declares = |entry: &&crate::config::Baseline| {
+            entry.owner.is_some() || entry.group.is_some() || entry.mode.is_some()
+        };
+        let files = config.baseline.iter().filter(declares).map(|entry| (*entry.path).clone()).collect();
+        Self { files, rotation: *config.logrotate.watch }
+    }
+
+    pub fn tells_of(&self, path: &str) -> bool {
+        self.files.iter().any(|file| file.as_str() == path)
+    }
+}
+
 /// A host as it is looked at.
 #[derive(Debug)]
 pub struct Host<'a> {
@@ -46,6 +69,8 @@ pub struct Host<'a> {
     pub declared: &'a [Declaration],
     /// Units whose state the operator has watched by name: what befalls those is told there.
     pub known: &'a [UnitName],
+    /// What other sources tell, so that one fault is told once.
+    pub elsewhere: &'a Elsewhere,
     /// Names of daemons that run, of those that norms speak of.
     pub running: &'a [String],
     pub now_s: i64,

@@ -113,6 +113,7 @@ struct Looking {
     norms: Arc<Norms>,
     declarations_dir: PathBuf,
     known: Arc<Vec<UnitName>>,
+    elsewhere: Arc<host::Elsewhere>,
 }
 
 impl Looking {
@@ -121,6 +122,7 @@ impl Looking {
             norms: Arc::new(config.norms.clone()),
             declarations_dir: config.declarations_dir.path().to_owned(),
             known: Arc::new(config.units.services.keys().cloned().collect()),
+            elsewhere: Arc::new(host::Elsewhere::of(config)),
         }
     }
 
@@ -133,6 +135,7 @@ impl Looking {
             answers,
             declared: &declared,
             known: &self.known,
+            elsewhere: &self.elsewhere,
             running,
             now_s: time::now().0.div_euclid(1000),
         };

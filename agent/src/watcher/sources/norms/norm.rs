@@ -132,6 +132,16 @@ impl Breach {
         }
     }
 
+    /// Adds a word that is to name or be something on the host: a text that is none is left out, not made one, since
+    /// what it became could be somebody else's name.
+    #[must_use]
+    pub fn exact(self, name: &'static str, text: &str) -> Self {
+        match Word::new(text) {
+            Ok(word) => self.with(name, Value::Word(word)),
+            Err(_) => self,
+        }
+    }
+
     #[must_use]
     pub fn integer(self, name: &'static str, number: impl TryInto<i64>) -> Self {
         self.with(name, Value::Integer(number.try_into().unwrap_or(i64::MAX)))

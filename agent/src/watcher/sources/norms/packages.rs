@@ -32,7 +32,7 @@ pub fn look(host: &Host<'_>, looked: &mut Looked) {
                 let state = status.split_whitespace().next_back().unwrap_or_default();
                 let subject = norm::word(&package).map_or(Subject::Host, Subject::Package);
                 let text = format!("package {package} is {state}");
-                let breach = Breach::new(norm::PACKAGE_BROKEN, subject, text).word("package", &package);
+                let breach = Breach::new(norm::PACKAGE_BROKEN, subject, text).exact("package", &package);
                 looked.breach(breach.word("state", state).show(status));
             }
         }

@@ -67,8 +67,9 @@ fn compare(
         // Each setting is a breach of its own; several of one file have one subject only where they are one.
         let name = norm::word(&format!("{}.{key}", norm.id.trim_end_matches("-drift")));
         let breach = Breach::new(norm, name.map_or(Subject::Host, Subject::Check), text);
-        let breach = breach.path("path", path).word("key", key.as_str());
-        looked.breach(breach.word("actual", &told).word("wanted", &wanted.target().unwrap_or_default()));
+        let breach = breach.path("path", path).word("key", key.as_str()).word("actual", &told);
+        let breach = breach.exact("wanted", &wanted.target().unwrap_or_default());
+        looked.breach(breach.word("format", if path == LOGIN_DEFS { "login-defs" } else { "pwquality" }));
     }
 }
 
@@ -121,7 +122,7 @@ mod tests {
         fixture.file(LOGIN_DEFS, good.replace("90", "120")).file(PWQUALITY, "minlen = 14");
         assert_eq!(
             fields(&fixture.looked(look)),
-            "path=/etc/login.defs key=PASS_MAX_DAYS actual=120 wanted=90"
+            "path=/etc/login.defs key=PASS_MAX_DAYS actual=120 wanted=90 format=login-defs"
         );
         // What has been added in the folder counts, unless the file itself says otherwise.
         let parts = Fixture::new(norms);

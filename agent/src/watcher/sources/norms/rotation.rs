@@ -23,7 +23,9 @@ const TOLD_MAX: usize = 20;
 pub fn look(host: &Host<'_>, looked: &mut Looked) {
     let rotates = host.is_there("/etc/logrotate.conf");
     if rotates {
-        configuration(host, looked);
+        if !host.elsewhere.rotation {
+            configuration(host, looked);
+        }
         states(host, looked);
     }
     big(host, looked);
@@ -76,9 +78,11 @@ fn states(host: &Host<'_>, looked: &mut Looked) {
     let Some(metadata) = host.metadata(path, looked) else { return };
     let age_s = host.now_s - metadata.mtime();
     if age_s > STOPPED_S {
-        let text = format!("logrotate has not run for {} hours", age_s / 3600);
-        let breach = Breach::new(norm::ROTATION_STOPPED, norm::file(path), text).path("path", path);
-        looked.breach(breach.unit("unit", "logrotate.timer").integer("age_s", age_s));
+        if !host.elsewhere.rotation {
+            let text = format!("logrotate has not run for {} hours", age_s / 3600);
+            let breach = Breach::new(norm::ROTATION_STOPPED, norm::file(path), text).path("path", path);
+            looked.breach(breach.unit("unit", "logrotate.timer").integer("age_s", age_s));
+        }
         // Nothing is rotated then, which needs no further words.
         return;
     }

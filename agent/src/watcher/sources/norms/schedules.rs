@@ -11,6 +11,13 @@ const CRONS: &[&str] = &["cron", "crond", "systemd-cron", "bcron-sched"];
 /// A timer that should have gone off so long ago does not, in seconds.
 const OVERDUE_S: i64 = 600;
 
+/// Any of these has cron start with the host.
+const WANTED: &[&str] = &[
+    "/etc/systemd/system/multi-user.target.wants/cron.service",
+    "/etc/systemd/system/multi-user.target.wants/crond.service",
+    "/etc/rc3.d/S01cron",
+];
+
 pub fn look(host: &Host<'_>, looked: &mut Looked) {
     cron(host, looked);
     timers(host, looked);
@@ -19,7 +26,13 @@ pub fn look(host: &Host<'_>, looked: &mut Looked) {
 fn cron(host: &Host<'_>, looked: &mut Looked) {
     let installed = host.is_there("/usr/sbin/cron") || host.is_there("/usr/sbin/crond");
     let watched = host.known.iter().any(|unit| matches!(unit.as_str(), "cron.service" | "crond.service"));
-    if !installed || watched || CRONS.iter().any(|name| host.running.iter().any(|runs| runs == name)) {
+    // What is disabled is no fault to those who watch units: that jobs wait for it nobody else tells.
+    let disabled =
+        installed && !WANTED.iter().any(|wanted| std::fs::symlink_metadata(host.at(wanted)).is_ok());
+    if !installed
+        || watched && !disabled
+        || CRONS.iter().any(|name| host.running.iter().any(|runs| runs == name))
+    {
         return;
     }
     let masked =
@@ -29,11 +42,12 @@ fn cron(host: &Host<'_>, looked: &mut Looked) {
     if jobs > 0 && !masked {
         let text = format!("cron does not run; {jobs} crontabs wait for it");
         let subject = UnitName::new("cron.service").map_or(Subject::Host, Subject::Unit);
-        looked.breach(
-            Breach::new(norm::CRON_STOPPED, subject, text)
-                .unit("unit", "cron.service")
-                .integer("crontabs", jobs),
-        );
+        let breach = Breach::new(norm::CRON_STOPPED, subject, text).unit("unit", "cron.service");
+        let breach = breach.integer("crontabs", jobs);
+        looked.breach(match disabled {
+            true => breach.with("disabled", sopwith_domain::value::Value::Boolean(true)),
+            false => breach,
+        });
     }
 }
 
@@ -107,7 +121,14 @@ mod tests {
             (&["/usr/sbin/cron", "/var/spool/cron/crontabs/a"], "", &[], "cron-stopped unit:cron.service"),
             (&["/usr/sbin/cron", "/etc/cron.d/.placeholder"], "", &[], ""),
             (&["/etc/cron.d/job"], "", &[], ""),
-            (&["/usr/sbin/cron", "/etc/cron.d/job"], "", std::slice::from_ref(&cron), ""),
+            (&["/usr/sbin/cron", "/etc/cron.d/job", WANTED[0]], "", std::slice::from_ref(&cron), ""),
+            // Of one that is disabled those who watch units say nothing.
+            (
+                &["/usr/sbin/cron", "/etc/cron.d/job"],
+                "",
+                std::slice::from_ref(&cron),
+                "cron-stopped unit:cron.service",
+            ),
         ] {
             let mut fixture = Fixture::new("");
             files.iter().for_each(|path| _ = fixture.file(path, ""));

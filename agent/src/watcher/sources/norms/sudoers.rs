@@ -73,7 +73,7 @@ fn writable(host: &Host<'_>, path: &str, looked: &mut Looked) {
     let foreign = metadata.uid() != 0 && host.root == std::path::Path::new("/");
     // The group root is the owner's own.
     let group = mode & 0o020 != 0 && metadata.gid() != 0;
-    if mode & 0o002 == 0 && !group && !foreign {
+    if mode & 0o002 == 0 && !group && !foreign || host.elsewhere.tells_of(path) {
         return;
     }
     let wanted = if metadata.is_dir() { "0750" } else { "0440" };

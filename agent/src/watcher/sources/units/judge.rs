@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 pub(super) const FAILED: &str = "units.failed";
 pub(super) const INACTIVE: &str = "units.inactive";
+pub(super) const DISABLED: &str = "units.disabled";
 pub(super) const UNHEALTHY: &str = "units.unhealthy";
 pub(super) const FLAPPING: &str = "units.flapping";
 
@@ -84,6 +85,16 @@ pub(super) fn inactive(view: &UnitView, service: Option<&Service>) -> Verdict {
         _ if !expected || view.masked() || view.unit_file_state == "disabled" => Verdict::Over,
         "inactive" => Verdict::Holds,
         "activating" | "deactivating" => Verdict::Unsettled,
+        _ => Verdict::Over,
+    }
+}
+
+/// Says whether a unit that must start with the host would not. Who masks it says so on purpose.
+pub(super) fn disabled(view: &UnitView, service: Option<&Service>) -> Verdict {
+    let demanded = service.is_some_and(|s| *s.enabled);
+    match view.unit_file_state.as_str() {
+        "" => Verdict::Unsettled,
+        "disabled" if demanded && !view.masked() => Verdict::Holds,
         _ => Verdict::Over,
     }
 }
@@ -205,6 +216,17 @@ pub(super) fn inactive_fault(unit: &UnitName, view: &UnitView) -> Fault {
     fault
 }
 
+pub(super) fn disabled_fault(unit: &UnitName, view: &UnitView) -> Fault {
+    let text = format!("{unit} is disabled: it does not start with the host, though it should");
+    let mut fault =
+        Fault::new(DISABLED, "unit.disabled", Subject::Unit(unit.clone()), Severity::Warning, text);
+    fault.word("unit_file_state", &view.unit_file_state);
+    fault.word("active_state", &view.active_state);
+    fault.field("active", Value::Boolean(view.active()));
+    add_oneshot(&mut fault, view);
+    fault
+}
+
 pub(super) fn unhealthy_fault(unit: &UnitName, unwell: &Unwell, starts: usize) -> Fault {
     let text = format!("{unit} runs but is not well: {}", unwell.words);
     let mut fault =
@@ -291,6 +313,25 @@ mod tests {
             assert_eq!(inactive(&view, Some(&expected)), is_inactive, "{what}");
             assert_eq!(inactive(&view, None), Over, "{what}");
             assert_eq!(inactive(&view, Some(&Service::default())), Over, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_must_start_with_the_host_is_not_disabled() {
+        let demanded = Service { enabled: At::of(true), ..Service::default() };
+        for (load, file, is) in [
+            ("loaded", "enabled", Over),
+            ("loaded", "disabled", Holds),
+            ("masked", "masked", Over),
+            ("loaded", "static", Over),
+            ("loaded", "", Unsettled),
+        ] {
+            for active in ["active", "inactive"] {
+                let view = view(active, "", load, file);
+                assert_eq!(disabled(&view, Some(&demanded)), is, "{load} {file} {active}");
+                assert_ne!(disabled(&view, Some(&Service::default())), Holds);
+                assert_ne!(disabled(&view, None), Holds);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::watcher::report::{Fault, Look, Report, Tolerance};
 use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::{clock, files};
 use bus::{Bus, Change};
-use judge::{FAILED, FLAPPING, INACTIVE, Starts, UNHEALTHY, UnitView, Verdict};
+use judge::{DISABLED, FAILED, FLAPPING, INACTIVE, Starts, UNHEALTHY, UnitView, Verdict};
 use sopwith_domain::signal::Subject;
 use sopwith_domain::value::{UnitName, Value};
 use std::collections::BTreeMap;
@@ -246,8 +246,22 @@ impl Watched {
                 _ => self.over(unit, rule).await?,
             }
         }
+        self.judge_disabled(unit, own.unwrap_or(Tolerance::NONE)).await?;
         self.judge_flapping(unit).await?;
         self.judge_wellness(unit, true).await
+    }
+
+    async fn judge_disabled(&mut self, unit: &UnitName, tolerance: Tolerance) -> Result<(), SourceFailed> {
+        let service = self.units.services.get(unit);
+        let Some(known) = self.known.get(unit) else { return Ok(()) };
+        match judge::disabled(&known.view, service) {
+            Verdict::Unsettled => Ok(()),
+            Verdict::Over => self.over(unit, DISABLED).await,
+            Verdict::Holds => {
+                let fault = with_facts(judge::disabled_fault(unit, &known.view), unit, service).await;
+                self.holds(unit, DISABLED, fault, tolerance).await
+            }
+        }
     }
 
     async fn judge_flapping(&mut self, unit: &UnitName) -> Result<(), SourceFailed> {

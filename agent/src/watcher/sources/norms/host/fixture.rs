@@ -1,6 +1,6 @@
 //! A host for tests: a folder with files in it, and answers of programs.
 
-use super::{Answer, Asked, Host, Looked};
+use super::{Answer, Asked, Elsewhere, Host, Looked};
 use crate::config::{Config, Norms};
 use sopwith_domain::declaration::Declaration;
 use sopwith_domain::value::UnitName;
@@ -18,6 +18,7 @@ pub struct Fixture {
     pub declared: Vec<Declaration>,
     pub running: Vec<String>,
     pub known: Vec<UnitName>,
+    pub elsewhere: Elsewhere,
 }
 
 impl Fixture {
@@ -31,6 +32,7 @@ impl Fixture {
             declared: Vec::new(),
             running: Vec::new(),
             known: Vec::new(),
+            elsewhere: Elsewhere::default(),
         }
     }
 
@@ -62,6 +64,7 @@ impl Fixture {
             declared: &self.declared,
             running: &self.running,
             known: &self.known,
+            elsewhere: &self.elsewhere,
             now_s: NOW_S,
         };
         let mut looked = Looked::default();
