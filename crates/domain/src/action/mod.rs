@@ -2,8 +2,11 @@
 //! [`crate::run::Host`].
 
 mod arguments;
+mod names;
 mod reach;
 mod words;
+
+pub use names::ACTIONS;
 
 use crate::signal::Subject;
 use crate::value::{AbsPath, Glob, ProcessRef, UnitName, Url, Word, Words};
@@ -14,61 +17,6 @@ use std::net::IpAddr;
 pub const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Most arguments of a `command`, the program included.
 pub const ARGV_MAX: usize = 64;
-
-/// The names of all actions.
-pub const ACTIONS: &[&str] = &[
-    "unit.start",
-    "unit.stop",
-    "unit.restart",
-    "unit.reload",
-    "unit.reset-failed",
-    "unit.enable",
-    "unit.disable",
-    "unit.mask",
-    "unit.unmask",
-    "process.signal",
-    "process.start",
-    "process.end",
-    "process.renice",
-    "file.truncate",
-    "file.rotate",
-    "file.prune",
-    "file.quarantine",
-    "file.restore",
-    "file.write",
-    "file.edit",
-    "file.move",
-    "file.mode",
-    "file.owner",
-    "file.reclaim-deleted",
-    "sysctl.set",
-    "link.mtu",
-    "nft.add-element",
-    "nft.delete-element",
-    "nft.delete-rule",
-    "mount.mount",
-    "mount.unmount",
-    "mount.remount",
-    "clock.step",
-    "backup.run",
-    "backup.stop",
-    "backup.verify",
-    "backup.quarantine",
-    "backup.prune",
-    "backup.modes",
-    "backup.restore-drill",
-    "postgresql.terminate",
-    "postgresql.terminate-idle",
-    "postgresql.drop-slot",
-    "redis.bgsave",
-    "http.call",
-    "account.lock",
-    "account.unlock",
-    "account.expiry",
-    "package.configure",
-    "operator.command",
-    "command",
-];
 
 /// Signals that a step may send to a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -381,65 +329,6 @@ pub enum Undo {
     Nothing,
     /// The step changes something that cannot be put back; it raises the risk.
     Irreversible,
-}
-
-impl Action {
-    /// Returns the name that playbooks use.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::UnitStart { .. } => "unit.start",
-            Self::UnitStop { .. } => "unit.stop",
-            Self::UnitRestart { .. } => "unit.restart",
-            Self::UnitReload { .. } => "unit.reload",
-            Self::UnitResetFailed { .. } => "unit.reset-failed",
-            Self::UnitEnable { .. } => "unit.enable",
-            Self::UnitDisable { .. } => "unit.disable",
-            Self::UnitMask { .. } => "unit.mask",
-            Self::UnitUnmask { .. } => "unit.unmask",
-            Self::ProcessSignal { .. } => "process.signal",
-            Self::ProcessStart { .. } => "process.start",
-            Self::FileTruncate { .. } => "file.truncate",
-            Self::FileRotate { .. } => "file.rotate",
-            Self::FilePrune { .. } => "file.prune",
-            Self::FileQuarantine { .. } => "file.quarantine",
-            Self::FileRestore { .. } => "file.restore",
-            Self::FileWrite { .. } => "file.write",
-            Self::FileEdit { .. } => "file.edit",
-            Self::FileMove { .. } => "file.move",
-            Self::FileMode { .. } => "file.mode",
-            Self::FileOwner { .. } => "file.owner",
-            Self::FileReclaimDeleted { .. } => "file.reclaim-deleted",
-            Self::ProcessEnd { .. } => "process.end",
-            Self::ProcessRenice { .. } => "process.renice",
-            Self::SysctlSet { .. } => "sysctl.set",
-            Self::LinkMtu { .. } => "link.mtu",
-            Self::NftAddElement { .. } => "nft.add-element",
-            Self::NftDeleteElement { .. } => "nft.delete-element",
-            Self::NftDeleteRule { .. } => "nft.delete-rule",
-            Self::MountMount { .. } => "mount.mount",
-            Self::MountUnmount { .. } => "mount.unmount",
-            Self::MountRemount { .. } => "mount.remount",
-            Self::ClockStep { .. } => "clock.step",
-            Self::BackupRun { .. } => "backup.run",
-            Self::BackupStop { .. } => "backup.stop",
-            Self::BackupVerify { .. } => "backup.verify",
-            Self::BackupQuarantine { .. } => "backup.quarantine",
-            Self::BackupPrune { .. } => "backup.prune",
-            Self::BackupModes { .. } => "backup.modes",
-            Self::BackupRestoreDrill { .. } => "backup.restore-drill",
-            Self::PostgresqlTerminate { .. } => "postgresql.terminate",
-            Self::PostgresqlTerminateIdle { .. } => "postgresql.terminate-idle",
-            Self::PostgresqlDropSlot { .. } => "postgresql.drop-slot",
-            Self::RedisBgsave { .. } => "redis.bgsave",
-            Self::HttpCall { .. } => "http.call",
-            Self::AccountLock { .. } => "account.lock",
-            Self::AccountUnlock { .. } => "account.unlock",
-            Self::AccountExpiry { .. } => "account.expiry",
-            Self::PackageConfigure { .. } => "package.configure",
-            Self::OperatorCommand { .. } => "operator.command",
-            Self::Command { .. } => "command",
-        }
-    }
 }
 
 /// Says whether a word can name an account of a host.
