@@ -84,6 +84,8 @@ fn looked(settings: &Arc<Settings>, stop: Option<String>, plan: &Plan) -> Found 
         reclaimable: settings.reclaimable.clone(),
         settings: Some(Arc::clone(settings)),
         own: settings.own.clone(),
+        commands: settings.commands.clone(),
+        tables: Default::default(),
     };
     let subjects: Vec<_> = plan.touches().into_iter().collect();
     let forbidden = || declarations::read(&settings.declarations_dir).forbid(&subjects, clock::wall());
