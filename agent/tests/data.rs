@@ -1,10 +1,9 @@
 //! Backups and PostgreSQL under the runner's hands, by the real program: archives and jobs that are files and scripts,
 //! and a PostgreSQL of the test's own where the machine has one. Whatever is undone is as it was, also a second time.
 
-mod support {
-    pub mod postgres;
-}
+mod postgres_server;
 
+use postgres_server::{Killed, Server};
 use sopwith_agent::config::Config;
 use sopwith_agent::runner::actions::{self, Own, Programs, Quarantine, Systemd, Workbench, prepare, sha256};
 use sopwith_domain::action::Action;
@@ -18,7 +17,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
-use support::postgres::{Killed, Server};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_sopwith-agent");
 

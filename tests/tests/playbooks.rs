@@ -347,13 +347,16 @@ fn the_handbook_names_every_action_check_and_sop() {
     assert!(missing.is_empty(), "docs/handbook/{pages:?} do not name {missing:?}");
 }
 
-/// The example of the handbook is a playbook, and its case holds.
+/// The examples of the handbook are a playbook, cases of it that hold, and the rest of a policy.
 #[test]
-fn the_handbooks_example_is_one() {
+fn the_handbooks_examples_are_ones() {
     let text = read(&root().join("docs/handbook/playbooks.md"));
     let blocks: Vec<&str> =
         text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or("")).collect();
-    let [playbook, cases] = blocks.as_slice() else { panic!("two blocks of YAML, found {}", blocks.len()) };
+    let [playbook, cases, policy] = blocks.as_slice() else {
+        panic!("three blocks of YAML, found {}", blocks.len())
+    };
+    Policy::parse(&format!("version: 1\n{policy}")).unwrap_or_else(|finding| panic!("{finding}"));
     let playbook = Playbook::parse(playbook).unwrap_or_else(|findings| panic!("{findings:#?}"));
     for case in Case::parse_all(cases).expect("the cases parse") {
         case.hold([&playbook]).unwrap_or_else(|why| panic!("{}: {why}", case.name));
