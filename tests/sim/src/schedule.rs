@@ -155,6 +155,9 @@ impl Schedule {
             (0..schedule.agents).map(|_| (disk(&mut rng, 10), disk(&mut rng, 25))).collect();
         let first = sick(&mut rng, schedule.agents);
         schedule.happenings.push((rng.between(100, 5_000), first));
+        if POLICIES[schedule.policy].common == 2 && rng.chance(600) {
+            domains(&mut schedule, &mut rng);
+        }
         for _ in 0..rng.between(1, 9) {
             happen(&mut schedule, &mut rng);
         }
@@ -167,6 +170,17 @@ impl Schedule {
         schedule.happenings.sort_by_key(|(at, _)| *at);
         schedule
     }
+}
+
+/// Hosts in two failure domains get the same fault.
+fn domains(schedule: &mut Schedule, rng: &mut Rng) {
+    for agent in 0..schedule.agents {
+        let what = if rng.chance(500) { 5 } else { 6 };
+        schedule.happenings.push((50, Happening::Declare { agent, what }));
+    }
+    let unit = rng.below(2) as usize;
+    let kind = *rng.pick(&[0, 1, 4]);
+    schedule.happenings.push((rng.between(300, 10_000), Happening::Epidemic { unit, kind, stubborn: false }));
 }
 
 fn rates(rng: &mut Rng) -> Rates {
@@ -224,7 +238,7 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
     let later = rng.between(at, schedule.heal_at);
     let jump = |rng: &mut Rng| *rng.pick(&[-YEARS_10_MS, YEARS_10_MS, -3_600_000, 3_600_000]);
     let mut add = |at: i64, happening: Happening| schedule.happenings.push((at, happening));
-    match rng.below(21) {
+    match rng.below(22) {
         0..=3 => {
             let happening = sick(rng, schedule.agents);
             add(at, happening);

@@ -31,6 +31,8 @@ struct Case {
     run: Option<Digest>,
     mended_at: Option<i64>,
     failed: usize,
+    /// So many hosts had it when it opened that it must be told as one.
+    common: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -101,8 +103,13 @@ impl Fleet {
         }
     }
 
+    /// The server's time may have leapt: what was raised before may be long ago for it.
+    pub fn restarted(&mut self) {
+        self.cases.values_mut().for_each(|case| case.opened_at = i64::MIN / 2);
+    }
+
     /// A person is called: what was under way has not gone well.
-    pub fn handed_over(&mut self, _now: i64, incident: u64) {
+    pub fn handed_over(&mut self, incident: u64) {
         if let Some(case) = self.case(incident) {
             case.watched = false;
             if case.run.take().is_some() {
@@ -167,6 +174,7 @@ impl Oracle {
             run: None,
             mended_at: None,
             failed: 0,
+            common: false,
         };
         // It was mended on this host, and did not last.
         let bake_ms = self.policy.bake_ms;
@@ -175,7 +183,13 @@ impl Oracle {
         for case in before.filter(|case| case.mended_at.is_some_and(|at| now - at < bake_ms)) {
             (case.mended_at, case.failed) = (None, case.failed + 1);
         }
-        fleet.cases.insert(incident, fresh);
+        let lately = |case: &&Case| {
+            case.open && case.holds && case.symptom == fresh.symptom && now - case.opened_at < 60_000
+        };
+        let mut hosts: BTreeSet<usize> = fleet.cases.values().filter(lately).map(|case| case.agent).collect();
+        hosts.insert(agent);
+        let common = hosts.len() >= self.policy.common;
+        fleet.cases.insert(incident, Case { common, ..fresh });
     }
 
     pub(super) fn fleet_reopened(&mut self, now: i64, incident: u64) {
@@ -250,11 +264,7 @@ fn many(
     if working.iter().any(|case| fleet.domains.get(&case.agent) != domain) {
         return Some(("I18", "two failure domains at once".into()));
     }
-    // All that have it are told as one, and this is not the first time that they are asked about.
-    let hosts: BTreeSet<usize> = same()
-        .filter(|(id, case)| case.open && case.holds && now - case.opened_at < 60_000 && **id != incident)
-        .map(|(_, case)| case.agent)
-        .collect();
-    (hosts.len() + 1 >= policy.common && !fleet.common.values().any(|common| common == key))
-        .then(|| ("I3", format!("{} hosts have the same fault, and it is not told as one", hosts.len() + 1)))
+    let common = fleet.cases.get(&incident).is_some_and(|case| case.common);
+    (common && !fleet.common.values().any(|common| common == key))
+        .then(|| ("I3", "many hosts had it when it opened, and it is not told as one".into()))
 }

@@ -91,6 +91,7 @@ impl Oracle {
                 }
                 self.history.fleet.raised(incident.0);
             }
+            Event::ServerStarted => self.history.fleet.restarted(),
             Event::StopSet { .. } => self.history.stopped = Some(now),
             Event::StopCleared { .. } => self.history.stopped = None,
             Event::RunReported { host, seq, record } => {
@@ -104,7 +105,7 @@ impl Oracle {
             }
             Event::Escalated { incident, .. } => {
                 self.history.under_way.retain(|_, run| run.incident != incident.0);
-                self.history.fleet.handed_over(now, incident.0);
+                self.history.fleet.handed_over(incident.0);
             }
             Event::Refrained { incident, why_not } => self.history.fleet.refrained(incident.0, why_not),
             Event::ConditionCleared { incident, .. } => self.history.fleet.cleared(incident.0),
