@@ -91,7 +91,6 @@ impl Oracle {
                 }
                 self.history.fleet.raised(incident.0);
             }
-            Event::ServerStarted => self.history.fleet.restarted(),
             Event::StopSet { .. } => self.history.stopped = Some(now),
             Event::StopCleared { .. } => self.history.stopped = None,
             Event::RunReported { host, seq, record } => {
@@ -278,6 +277,7 @@ impl Oracle {
 
     /// The server has started again: what it told anybody must still be there.
     pub fn judge_restart(&mut self, epochs: &[(usize, u64, u64, u64)]) {
+        self.history.fleet.restarted();
         for (agent, epoch, items, records) in epochs {
             let acked = self.history.acked.get(&(*agent, *epoch)).copied().unwrap_or((0, 0));
             if *items < acked.0 || *records < acked.1 {
