@@ -91,7 +91,6 @@ impl Oracle {
                 }
                 self.history.fleet.raised(incident.0);
             }
-            Event::ServerStarted => self.history.fleet.restarted(),
             Event::StopSet { .. } => self.history.stopped = Some(now),
             Event::StopCleared { .. } => self.history.stopped = None,
             Event::RunReported { host, seq, record } => {
