@@ -120,7 +120,7 @@ fn tests() -> Result<(), String> {
 }
 
 fn simulation() -> Result<(), String> {
-    crate::sim::run(&["--seeds".to_owned(), "200000".to_owned(), "--mutants".to_owned()])
+    crate::sim::run(&["--seeds".to_owned(), "100000".to_owned(), "--mutants".to_owned()])
 }
 
 fn round() -> Result<(), String> {
