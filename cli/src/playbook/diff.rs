@@ -62,7 +62,7 @@ fn notes(old: &Playbook, new: &Playbook) -> Vec<String> {
         (_, Risk::Auto) => notes.push("a standing policy may now run it without a person".into()),
         (Risk::Auto, _) => notes.push("it does not run without a person any more".into()),
         (_, Risk::Never) => {
-            notes.push("the machine does nothing any more, it tells people what to do".into())
+            notes.push("the machine does nothing any more, it tells people what to do".into());
         }
         (_, Risk::Approval) => notes.push("the machine may now do it where people approve it".into()),
     }
@@ -89,8 +89,11 @@ fn notes(old: &Playbook, new: &Playbook) -> Vec<String> {
     notes
 }
 
+/// A part of a playbook by its name, and its lines.
+type Part = (&'static str, fn(&Playbook) -> Vec<String>);
+
 fn changes(old: &Playbook, new: &Playbook) -> Vec<Change> {
-    let parts: [(&'static str, fn(&Playbook) -> Vec<String>); 7] = [
+    let parts: [Part; 7] = [
         ("risk", |p| vec![p.risk.sentence().to_owned(), p.risk_because.clone()]),
         ("matching", |p| p.answers.iter().map(|a| format!("{} {}", a.kind, a.sentence())).collect()),
         ("parameters", |p| p.parameters.iter().map(|(n, p)| format!("{n}: {}", p.sentence())).collect()),

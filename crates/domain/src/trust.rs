@@ -172,7 +172,7 @@ mod tests {
                 'f' => Proof::Failed { reason: "undone".into() },
                 _ => {
                     text = OTHER;
-                    told.push(format!("{}", stage(promotion, &text, standing.as_ref()).name()));
+                    told.push(stage(promotion, &text, standing.as_ref()).name().to_string());
                     continue;
                 }
             };

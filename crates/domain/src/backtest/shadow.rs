@@ -120,8 +120,7 @@ impl Shadow {
         let before = self.state.open.get(&signal.fingerprint()).copied();
         if let Some(shadow) = before {
             // It has not closed in the shadow yet, or the server raised it itself there as here.
-            if self.real.contains_key(&shadow) {
-                let first = self.real[&shadow];
+            if let Some(first) = self.real.get(&shadow).copied() {
                 if let Some(row) = rows.get_mut(&real) {
                     (row.would, row.reason) = (Would::Fold, format!("would be the same incident as {first}"));
                     row.playbook = self.state.incidents.get(&shadow).and_then(|i| i.chosen.clone());
