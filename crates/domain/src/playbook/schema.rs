@@ -187,7 +187,9 @@ mod tests {
             assert!(!arguments::<Action>("action", name).is_empty(), "{name}");
         }
         for name in CHECKS {
-            assert!(!arguments::<Check>("check", name).is_empty(), "{name}");
+            // A few ask of the host as a whole.
+            let asks_nothing = serde_json::from_value::<Check>(json!({ "check": name })).is_ok();
+            assert!(asks_nothing || !arguments::<Check>("check", name).is_empty(), "{name}");
         }
     }
 
