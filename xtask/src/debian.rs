@@ -16,6 +16,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("systemd-nspawn", "systemd-container"),
     ("systemd-analyze", "systemd"),
     ("nsenter", "util-linux"),
+    ("mkfs.ext4", "e2fsprogs"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("logrotate", "logrotate"),

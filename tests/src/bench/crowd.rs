@@ -127,5 +127,6 @@ impl Filling {
 fn signal(host: HostId, number: usize) -> Result<Signal, BenchError> {
     let unit = UnitName::new(format!("bench-{number}.service")).map_err(|e| e.to_string())?;
     let evidence = Evidence { title: "its last lines".into(), text: "x".repeat(EVIDENCE_BYTES) };
-    Ok(Signal { host, subject: Subject::Unit(unit), evidence: vec![evidence], ..library::signal(0)? })
+    let usual = library::signal(0)?;
+    Ok(Signal { host, subject: Subject::Unit(unit), evidence: vec![evidence], ..usual })
 }
