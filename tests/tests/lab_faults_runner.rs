@@ -185,7 +185,7 @@ fn round_of(lab: &Lab, manner: Manner, id: &str, fails: bool) -> Verdict {
         .into_iter()
         .filter(|task| task.fails == fails)
         .collect();
-    match round::run(&setup, &tasks, 1).remove(0) {
+    match round::run(&setup, &tasks, 1, &|_| ()).remove(0) {
         Outcome::Judged(verdict) => verdict,
         Outcome::Skipped(row) => panic!("skipped: {}", row.reason),
     }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::kinds::Kinds;
-use super::round::{self, Outcome, Setup, Start};
+use super::round::{self, Outcome, Setup, Start, Task};
 use super::sop_map::SopMap;
 use super::{catalogue, markdown, quiet, report};
 use crate::lab::Lab;
 
 /// Hosts boot fast, but the victim's data stores and the builds share two cores.
 const JOBS_DEFAULT: usize = 2;
+const REPEATS_MAX: i64 = 100;
 
 /// Injects the faults of a catalogue into real hosts and judges what Sopwith does about each.
 #[derive(Debug, Clone, Parser)]
@@ -47,6 +48,9 @@ pub struct Arguments {
     /// Carry out the variants in which the fix must fail, too
     #[arg(long)]
     pub fail_variants: bool,
+    /// Carry every entry out so many times, one round after the other; each trial is a row of its own
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=REPEATS_MAX))]
+    pub repeats: u32,
     /// Entries at the same time
     #[arg(long, default_value_t = JOBS_DEFAULT)]
     pub jobs: usize,
@@ -74,7 +78,8 @@ pub fn carry_out(arguments: &Arguments, start: &Start<'_>) -> Result<bool, Strin
         .map_err(|e| format!("failed to read {}: {e}", arguments.sop_map.display()))?;
     let kinds = Kinds::parse(&read(&arguments.kinds)?)
         .map_err(|e| format!("failed to read {}: {e}", arguments.kinds.display()))?;
-    let tasks = round::tasks(&entries, &arguments.only, arguments.fail_variants)?;
+    let once = round::tasks(&entries, &arguments.only, arguments.fail_variants)?;
+    let tasks: Vec<Task<'_>> = (0..arguments.repeats).flat_map(|_| once.iter().copied()).collect();
     let victim = arguments.victim.clone().unwrap_or_else(|| arguments.file.with_file_name("victim.sh"));
     let script = read(&victim)?;
     let lab = Lab::open().map_err(|e| format!("failed to open the lab: {e}"))?;
@@ -96,7 +101,13 @@ pub fn carry_out(arguments: &Arguments, start: &Start<'_>) -> Result<bool, Strin
         print!("{}", quiet::table(&account));
         return Ok(account.is_quiet());
     }
-    let outcomes = round::run(&setup, &tasks, arguments.jobs);
+    let keep = |outcomes: &[Outcome]| {
+        let Some(path) = &arguments.json else { return };
+        if let Err(error) = write_json(path, outcomes) {
+            eprintln!("{error}");
+        }
+    };
+    let outcomes = round::run(&setup, &tasks, arguments.jobs, &keep);
     if let Some(path) = &arguments.json {
         write_json(path, &outcomes)?;
     }

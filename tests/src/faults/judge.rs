@@ -136,7 +136,7 @@ fn row_of(terms: &Terms<'_>, facts: &Facts) -> Row {
             .difference
             .as_ref()
             .map(Option::is_none)
-            .filter(|_| rolled_back(facts) || undoes),
+            .filter(|_| rolled_back(facts) || (undoes && !mended_after_all(terms, facts))),
         harm: facts.harm,
         steps_before_approval: (by_people && !terms.detect_only).then_some(facts.steps_before_approval),
         reason: String::new(),
@@ -152,6 +152,11 @@ fn mends(terms: &Terms<'_>) -> bool {
 
 fn rolled_back(facts: &Facts) -> bool {
     matches!(facts.end, Some(EndSeen::RolledBack(_)))
+}
+
+/// Says whether what was to make the fix fail was mended too, and then the fault: better than undoing it.
+fn mended_after_all(terms: &Terms<'_>, facts: &Facts) -> bool {
+    terms.fix_fails && facts.end == Some(EndSeen::Resolved) && facts.verified == Some(true)
 }
 
 /// Lists everything that was not as it had to be.
@@ -191,12 +196,15 @@ fn faults_of(terms: &Terms<'_>, facts: &Facts, row: &Row) -> Vec<String> {
             must(facts.verified != Some(false), "the entry's own check fails".to_owned());
         }
         Expected::Rollback => {
+            must(row.steps_before_approval.unwrap_or(0) == 0, "steps started before the approval".to_owned());
+            must(facts.verified != Some(false), "the entry's own check fails".to_owned());
+            if mended_after_all(terms, facts) {
+                return faults;
+            }
             let untouched = terms.fix_fails && facts.steps_started == 0;
             must(rolled_back(facts) || untouched, format!("not rolled back: {}", end_words(facts)));
             must(row.rollback_exact == Some(true), difference_words(facts));
             must(facts.called, "nobody was called".to_owned());
-            must(row.steps_before_approval.unwrap_or(0) == 0, "steps started before the approval".to_owned());
-            must(facts.verified != Some(false), "the entry's own check fails".to_owned());
         }
     }
     faults

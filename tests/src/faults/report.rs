@@ -93,15 +93,32 @@ pub fn totals(outcomes: &[Outcome]) -> String {
         format!("{}/{}", answers.iter().filter(|answer| **answer).count(), answers.len())
     };
     let harmed = judged.iter().filter(|verdict| verdict.row.harm == Some(true)).count();
+    let harm_judged = judged.iter().filter(|verdict| verdict.row.harm.is_some()).count();
     format!(
-        "{} entries: {passed} ok, {} failed, {} skipped; detected {}, matched {}, fixed {}, exact {}, harm {harmed}",
+        "{} trials: {passed} ok, {} failed, {} skipped; detected {}, matched {}, fixed {}{}, exact {}, \
+         harm {harmed}/{harm_judged}",
         outcomes.len(),
         judged.len() - passed,
         outcomes.len() - judged.len(),
         share(|row| row.detected.filter(|_| row.expected != Expected::Refrain.name())),
         share(|row| row.matched),
         share(|row| row.fixed),
+        recovery(&judged),
         share(|row| row.rollback_exact),
+    )
+}
+
+/// Says within what time those were well again that needed no person: the median and the 95th percentile.
+fn recovery(judged: &[&Verdict]) -> String {
+    let automatic = |row: &Row| row.expected == Expected::Fix.name();
+    let rows = judged.iter().map(|verdict| &verdict.row).filter(|row| automatic(row));
+    let mut took: Vec<f64> = rows.filter_map(|row| row.recover_s).collect();
+    took.sort_by(f64::total_cmp);
+    let Some(last) = took.len().checked_sub(1) else { return String::new() };
+    format!(
+        " (automatic: median {:.1} s, p95 {:.1} s)",
+        took[last / 2],
+        took[(took.len() * 95).div_ceil(100) - 1]
     )
 }
 
@@ -147,8 +164,14 @@ mod tests {
         assert!(text.contains("needs vm not a container"));
         assert_eq!(
             totals(&outcomes),
-            "3 entries: 1 ok, 1 failed, 1 skipped; detected 2/2, matched 2/2, fixed 0/2, exact 0/0, harm 0"
+            "3 trials: 1 ok, 1 failed, 1 skipped; detected 2/2, matched 2/2, fixed 0/2, exact 0/0, harm 0/2"
         );
+        let fixed = |seconds: f64| {
+            let row = Row { expected: "fix".into(), recover_s: Some(seconds), ..row("A", "") };
+            Outcome::Judged(Verdict { row, passed: true })
+        };
+        let many: Vec<Outcome> = (1..=20).map(|second| fixed(f64::from(second))).collect();
+        assert!(totals(&many).contains("(automatic: median 10.0 s, p95 19.0 s)"), "{}", totals(&many));
     }
 
     #[test]

@@ -73,8 +73,14 @@ pub fn tasks<'a>(
     Ok(tasks)
 }
 
-/// Carries out all tasks, at most `jobs` at a time, and tells the progress.
-pub fn run(setup: &Setup<'_>, tasks: &[Task<'_>], jobs: usize) -> Vec<Outcome> {
+/// Carries out all tasks, at most `jobs` at a time, and tells the progress. `kept` gets what there is after each,
+/// in the order of the tasks: a long round that is cut off has not run for nothing.
+pub fn run(
+    setup: &Setup<'_>,
+    tasks: &[Task<'_>],
+    jobs: usize,
+    kept: &(dyn Fn(&[Outcome]) + Sync),
+) -> Vec<Outcome> {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let outcomes: Mutex<Vec<Option<Outcome>>> = Mutex::new(vec![None; tasks.len()]);
     thread::scope(|scope| {
@@ -90,6 +96,7 @@ pub fn run(setup: &Setup<'_>, tasks: &[Task<'_>], jobs: usize) -> Vec<Outcome> {
                     tell(count, tasks.len(), task, &outcome, started);
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes[position] = Some(outcome);
+                        kept(&outcomes.iter().flatten().cloned().collect::<Vec<_>>());
                     }
                 }
             });

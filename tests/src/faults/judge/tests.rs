@@ -146,7 +146,12 @@ fn a_fix_that_cannot_work_may_be_left_alone_but_not_without_a_call() {
         (Facts { called: false, ..untouched.clone() }, false),
         (Facts { difference: Some(Some("a: new".into())), ..untouched }, false),
         (half_done, false),
-        (fixed(), false),
+        // What was to make the fix fail was mended as well, as the entry's own check says.
+        (fixed(), true),
+        (approved(), true),
+        (Facts { verified: None, ..fixed() }, false),
+        (Facts { steps_before_approval: 1, ..approved() }, false),
+        (Facts { harm: Some(true), ..fixed() }, false),
     ];
     for (facts, passed) in cases {
         let verdict = judge(&failing, &facts);

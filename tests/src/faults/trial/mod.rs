@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::faults::catalogue::{Entry, Expected, Risk};
 use crate::faults::fingerprint::{Fingerprint, Scope};
 use crate::faults::judge::Facts;
-use crate::faults::product::{Millis, Product, ProductError, Terms};
+use crate::faults::product::{EndSeen, Millis, Product, ProductError, Terms};
 use crate::faults::round::Setup;
 use crate::faults::scenario::Scenario;
 use crate::faults::track::Track;
@@ -123,11 +123,13 @@ impl<'a> Trial<'a> {
         self.conclude(present)
     }
 
-    /// Makes the fault on every host. Where the fix must fail, or a rollback of an automatic fix is compared,
-    /// the agent stands still meanwhile: otherwise it would win the race against the injection itself.
+    /// Makes the fault on every host. Where the fix must fail, or the state after an automatic fix that is to be
+    /// undone is compared with the one before, the agent stands still meanwhile: otherwise it would win the race
+    /// against the injection itself, and "before" would be a state that it made.
     fn inject(&mut self) -> Result<(), ProductError> {
         let fails = self.scenario == Scenario::FixFails;
-        let freeze = fails || (self.entry.expected == Expected::Rollback && self.entry.risk == Risk::Auto);
+        let undone = matches!(self.entry.expected, Expected::Rollback | Expected::Escalate);
+        let freeze = fails || (undone && self.entry.risk != Risk::Approval);
         self.freeze(freeze)?;
         let script = match self.entry.fail_variant.as_deref().filter(|_| fails) {
             Some(variant) => format!("{}\n{variant}\n", self.entry.inject),
@@ -235,8 +237,9 @@ impl<'a> Trial<'a> {
         }
         let mut facts = self.joined_facts();
         facts.present = present;
-        // Where the fix was made to fail, the fault is rightly still there.
-        let asks = present && !self.setup.detect_only && self.scenario != Scenario::FixFails;
+        // Where the fix was made to fail, the fault is rightly still there, unless it is said to be mended.
+        let fails = self.scenario == Scenario::FixFails && facts.end != Some(EndSeen::Resolved);
+        let asks = present && !self.setup.detect_only && !fails;
         if let Some(script) = self.entry.verify.as_deref().filter(|_| asks) {
             facts.verified = Some(self.hosts[0].sh_for(script, SCRIPT_LIMIT)?.ok());
         }
