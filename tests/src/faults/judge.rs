@@ -118,7 +118,12 @@ fn row_of(terms: &Terms<'_>, facts: &Facts) -> Row {
     let in_time = facts.detected_s.is_some_and(|s| s <= f64::from(terms.budget.detect_s));
     let (mends, undoes) = (mends(terms), terms.expected == Expected::Rollback && !terms.detect_only);
     let resolved = facts.end == Some(EndSeen::Resolved) && facts.verified == Some(true);
-    let by_people = facts.waited || terms.expected == Expected::FixAfterApproval;
+    // Where the fix itself is automatic, steps before an approval are right: what was approved is another plan.
+    let by_people = match terms.expected {
+        Expected::FixAfterApproval => true,
+        Expected::Fix => false,
+        Expected::Escalate | Expected::Refrain | Expected::Rollback => facts.waited,
+    };
     Row {
         id: terms.id.clone(),
         expected: terms.expected.name().to_owned(),

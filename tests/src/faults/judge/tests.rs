@@ -99,6 +99,8 @@ fn a_question_that_does_not_arise_is_null() {
     let row = |expected, facts: &Facts| judge(&terms(expected), facts).row;
     let fix = row(Expected::Fix, &fixed());
     assert_eq!((fix.fixed, fix.rollback_exact, fix.steps_before_approval), (Some(true), None, None));
+    let other_waits = Facts { waited: true, steps_before_approval: 1, ..fixed() };
+    assert_eq!(row(Expected::Fix, &other_waits).steps_before_approval, None, "the fix itself is automatic");
     let escalated = row(Expected::Escalate, &called());
     assert_eq!((escalated.fixed, escalated.recover_s, escalated.rollback_exact), (None, None, None));
     let refrained = row(Expected::Refrain, &quiet());

@@ -230,17 +230,10 @@ impl Watched {
         let owner = listener.unit.as_ref().map_or_else(String::new, |unit| (**unit).to_string());
         let text = format!("{} of {owner} is held by {name} (process {})", shown(listener), stat.pid);
         let mut fault = Fault::new(TAKEN, "port.taken", listener.subject(), Severity::Critical, text);
-        self.proc.add(&mut fault, stat.pid);
-        // The unit of a fault about a port is the one that the port belongs to.
-        fault.fields.retain(|name, _| name.as_str() != "unit");
-        if let Some(unit) = self.unit(stat) {
-            fault.field("holder_unit", Value::Unit(unit));
-        }
-        if self.proc.by_hand(stat.pid) {
-            fault.field("by_hand", Value::Boolean(true));
-        }
-        if let Ok(line) = std::fs::read(self.proc.path(&format!("{}/cmdline", stat.pid))) {
-            fault.show("command line of the holder", &String::from_utf8_lossy(&line).replace('\0', " "));
+        add_holder(&mut fault, &self.proc, stat.pid);
+        if let Some(unit) = &listener.unit {
+            // While the unit itself is down, that is the fault: who holds its port is said there.
+            fault.depends_on(Subject::Unit((**unit).clone()));
         }
         with_port(fault, listener, found)
     }
@@ -258,6 +251,24 @@ impl Watched {
             fault.integer("port", socket.port);
             seen.hold(fault, Duration::from_secs(10));
         }
+    }
+}
+
+/// Adds who holds a port. The unit of a fault about a port is the one that the port belongs to.
+pub(super) fn add_holder(fault: &mut Fault, proc: &Proc, pid: u32) {
+    let unit = Word::new("unit").expect("it is a word");
+    let owner = fault.fields.remove(&unit);
+    proc.add(fault, pid);
+    fault.fields.remove(&unit);
+    fault.fields.extend(owner.map(|owner| (unit, owner)));
+    if let Some(unit) = proc.unit(pid) {
+        fault.field("holder_unit", Value::Unit(unit));
+    }
+    if proc.by_hand(pid) {
+        fault.field("by_hand", Value::Boolean(true));
+    }
+    if let Ok(line) = std::fs::read(proc.path(&format!("{pid}/cmdline"))) {
+        fault.show("command line of the holder", &String::from_utf8_lossy(&line).replace('\0', " "));
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bus;
 mod judge;
+mod ports;
 mod wellness;
 
 use super::{Context, Source, SourceFailed, Work};
@@ -12,9 +13,11 @@ use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::{clock, files};
 use bus::{Bus, Change};
 use judge::{DISABLED, FAILED, FLAPPING, INACTIVE, Starts, UNHEALTHY, UnitView, Verdict};
+use ports::Ports;
 use sopwith_domain::signal::Subject;
 use sopwith_domain::value::{UnitName, Value};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,17 +26,24 @@ use wellness::{SEEN_MAX, Seen, Wellness};
 
 /// How often all units are looked at.
 const EVERY: Duration = Duration::from_secs(60);
+/// How long before a fault has held long enough to be told, what is known of it is gathered once more.
+const ANEW: Duration = Duration::from_millis(50);
 /// How often time is asked: heartbeats age and starts fall out of their window.
 const ROUND: Duration = Duration::from_millis(500);
 
 pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
     let wanted = sd_notify::booted().unwrap_or(false) || !config.units.services.is_empty();
-    let source = Systemd { units: config.units.clone(), afresh: context.afresh.clone() };
+    let ports = Arc::new(Mutex::new(Ports::of(config)));
+    let source = Systemd { units: config.units.clone(), ports, afresh: context.afresh.clone() };
     wanted.then(|| Box::new(source) as Box<dyn Source>)
 }
 
+/// What is known of the units' ports; it is asked in threads that may block.
+type SharedPorts = Arc<Mutex<Ports>>;
+
 struct Systemd {
     units: Units,
+    ports: SharedPorts,
     afresh: Afresh,
 }
 
@@ -41,7 +51,7 @@ impl Source for Systemd {
     fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
         Box::pin(async move {
             let bus = Bus::connect().await.map_err(SourceFailed)?;
-            let units = Watched { units: self.units, bus, sink, known: BTreeMap::new() };
+            let units = Watched { units: self.units, ports: self.ports, bus, sink, known: BTreeMap::new() };
             units.follow(&self.afresh, &stop).await
         })
     }
@@ -55,10 +65,13 @@ struct Known {
     wellness: Wellness,
     /// Conditions that were said to hold.
     said: Vec<&'static str>,
+    /// When what is known of its fault is gathered once more, in milliseconds of the boot clock.
+    anew_at_ms: Option<u64>,
 }
 
 struct Watched {
     units: Units,
+    ports: SharedPorts,
     bus: Bus,
     sink: Sink,
     known: BTreeMap<UnitName, Known>,
@@ -77,9 +90,11 @@ impl Watched {
         minute.reset();
         let mut round = tokio::time::interval(ROUND);
         loop {
+            let anew = self.anew_in();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(anew.unwrap_or(EVERY)), if anew.is_some() => self.look_anew().await?,
                 change = self.bus.change() => self.changed(change.map_err(SourceFailed)?).await?,
                 Some(seen) = seen.recv() => self.seen(seen).await?,
                 Ok(()) = asked.changed() => {
@@ -117,8 +132,32 @@ impl Watched {
         Ok((seen, (looking, stop.drop_guard())))
     }
 
+    /// Returns how long it is until something is to be gathered once more.
+    fn anew_in(&self) -> Option<Duration> {
+        let at_ms = self.known.values().filter_map(|known| known.anew_at_ms).min()?;
+        Some(Duration::from_millis(at_ms.saturating_sub(clock::boot_ms())))
+    }
+
+    /// Gathers once more what is known of faults that are about to be told: what explains them may have come after them.
+    async fn look_anew(&mut self) -> Result<(), SourceFailed> {
+        let now_ms = clock::boot_ms();
+        let due = self.known.iter_mut().filter(|(_, known)| known.anew_at_ms.is_some_and(|at| at <= now_ms));
+        let due: Vec<UnitName> = due
+            .map(|(unit, known)| {
+                known.anew_at_ms = None;
+                unit.clone()
+            })
+            .collect();
+        for unit in due {
+            self.judge(&unit).await?;
+        }
+        Ok(())
+    }
+
     /// Takes systemd's list as the truth.
     async fn look_at_all(&mut self) -> Result<(), SourceFailed> {
+        let ports = Arc::clone(&self.ports);
+        files::look(move || ports.lock().unwrap_or_else(PoisonError::into_inner).learn()).await;
         let listed = self.bus.list().await.map_err(SourceFailed)?;
         let mut interesting: Vec<UnitName> = self.units.services.keys().cloned().collect();
         for one in listed {
@@ -231,7 +270,7 @@ impl Watched {
         let fault = match fault {
             Some(mut fault) => {
                 judge::add_required(&mut fault, &known.view);
-                Some(with_facts(fault, unit, service).await)
+                Some(with_facts(fault, unit, service, &self.ports).await)
             }
             None => None,
         };
@@ -258,7 +297,8 @@ impl Watched {
             Verdict::Unsettled => Ok(()),
             Verdict::Over => self.over(unit, DISABLED).await,
             Verdict::Holds => {
-                let fault = with_facts(judge::disabled_fault(unit, &known.view), unit, service).await;
+                let fault =
+                    with_facts(judge::disabled_fault(unit, &known.view), unit, service, &self.ports).await;
                 self.holds(unit, DISABLED, fault, tolerance).await
             }
         }
@@ -272,7 +312,8 @@ impl Watched {
             Some(starts) => {
                 let mut fault = judge::flapping_fault(unit, starts, &self.units.flapping);
                 judge::add_required(&mut fault, &known.view);
-                let fault = with_facts(fault, unit, self.units.services.get(unit)).await;
+                let service = self.units.services.get(unit);
+                let fault = with_facts(fault, unit, service, &self.ports).await;
                 self.holds(unit, FLAPPING, fault, Tolerance::NONE).await
             }
         }
@@ -292,7 +333,7 @@ impl Watched {
                 let mut fault = judge::unhealthy_fault(unit, &unwell, known.starts.in_10m(clock::boot_ms()));
                 add_process(&mut fault, known.view.main_pid);
                 judge::add_required(&mut fault, &known.view);
-                let fault = with_facts(fault, unit, Some(service)).await;
+                let fault = with_facts(fault, unit, Some(service), &self.ports).await;
                 self.holds(unit, UNHEALTHY, fault, Tolerance::NONE).await
             }
         }
@@ -309,6 +350,12 @@ impl Watched {
             && !known.said.contains(&rule)
         {
             known.said.push(rule);
+            if let Tolerance::For(time) = tolerance
+                && let Some(wait) = time.checked_sub(ANEW).filter(|wait| !wait.is_zero())
+            {
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                known.anew_at_ms = Some(clock::boot_ms().saturating_add(wait_ms));
+            }
         }
         let look = Some(Look::Journal(unit.clone()));
         self.sink.report(Report::Holds { fault: Box::new(fault), tolerance, look }).await?;
@@ -336,27 +383,34 @@ fn add_process(fault: &mut Fault, main_pid: u32) {
     }
 }
 
-/// Adds what the operator of the service told of it.
-async fn with_facts(fault: Fault, unit: &UnitName, service: Option<&Service>) -> Fault {
-    let Some(service) = service.cloned() else { return fault };
-    let (unit, plain) = (unit.clone(), fault.clone());
+/// Adds what the operator of the service told of it, and what is known of its ports.
+async fn with_facts(fault: Fault, unit: &UnitName, service: Option<&Service>, ports: &SharedPorts) -> Fault {
+    let service = service.cloned();
+    let (unit, plain, ports) = (unit.clone(), fault.clone(), Arc::clone(ports));
     let looked = files::look(move || {
         let mut fault = fault;
-        if let Some(health) = &service.health {
-            fault.field("health_url", Value::Url((*health.url).clone()));
+        if let Some(service) = service {
+            add_service(&mut fault, &unit, &service);
         }
-        if let Some(heartbeat) = &service.heartbeat {
-            fault.field("heartbeat_path", Value::Path((*heartbeat.path).clone()));
-            fault.integer("heartbeat_max_age_s", heartbeat.max_age.0.as_secs());
-        }
-        files::add_drift(&mut fault, files::drifted(&service.config));
-        if let Some(pidfile) = &service.pidfile
-            && files::pidfile_stale(pidfile, &unit)
-        {
-            fault.field("pidfile", Value::Path((**pidfile).clone()));
-            fault.field("pidfile_stale", Value::Boolean(true));
-        }
+        ports.lock().unwrap_or_else(PoisonError::into_inner).add(&mut fault, &unit);
         fault
     });
     looked.await.unwrap_or(plain)
+}
+
+fn add_service(fault: &mut Fault, unit: &UnitName, service: &Service) {
+    if let Some(health) = &service.health {
+        fault.field("health_url", Value::Url((*health.url).clone()));
+    }
+    if let Some(heartbeat) = &service.heartbeat {
+        fault.field("heartbeat_path", Value::Path((*heartbeat.path).clone()));
+        fault.integer("heartbeat_max_age_s", heartbeat.max_age.0.as_secs());
+    }
+    files::add_drift(fault, files::drifted(&service.config));
+    if let Some(pidfile) = &service.pidfile
+        && files::pidfile_stale(pidfile, unit)
+    {
+        fault.field("pidfile", Value::Path((**pidfile).clone()));
+        fault.field("pidfile_stale", Value::Boolean(true));
+    }
 }
