@@ -83,8 +83,12 @@ impl Ports {
 
     /// Adds to the fault of a unit who else holds one of its ports, or else which of them is free.
     pub(super) fn add(&self, fault: &mut Fault, unit: &UnitName) {
-        let known: Vec<Port> =
-            [&self.declared, &self.learned].into_iter().filter_map(|of| of.get(unit)).flatten().copied().collect();
+        let known: Vec<Port> = [&self.declared, &self.learned]
+            .into_iter()
+            .filter_map(|of| of.get(unit))
+            .flatten()
+            .copied()
+            .collect();
         let mut free = None;
         for port in known {
             match self.holder(unit, port) {
@@ -211,10 +215,15 @@ mod tests {
         assert_eq!(told(&ports, "unit.failed"), "", "it holds its port itself");
         listening(root, &[]);
         ports.learn();
-        assert_eq!(told(&ports, "unit.failed"), "port=8081", "what it listened on is remembered, and is free");
+        assert_eq!(
+            told(&ports, "unit.failed"),
+            "port=8081",
+            "what it listened on is remembered, and is free"
+        );
         listening(root, &[(8081, 200)]);
         let taken = "port=8081 port_taken=true";
-        let stranger = format!("{taken} process=20@207 unit=web.service holder_unit=session-1.scope by_hand=true");
+        let stranger =
+            format!("{taken} process=20@207 unit=web.service holder_unit=session-1.scope by_hand=true");
         assert_eq!(told(&ports, "unit.failed"), stranger);
         assert_eq!(told(&ports, "unit.inactive"), stranger);
         assert_eq!(told(&ports, "unit.unhealthy"), taken, "the process of one that runs is its own");
