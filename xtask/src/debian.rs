@@ -1,7 +1,7 @@
 //! What the tests need of Debian's packages: installed as root where it is missing, else named.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::cargo::{on_path, root, succeed, target};
@@ -26,6 +26,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
 ];
+
+/// PostgreSQL keeps its programs off the search path, and its package starts a server unless told not to.
+const POSTGRESQL: &str = "postgresql";
+const POSTGRESQL_PROGRAMS: &str = "/usr/lib/postgresql";
+const CLUSTER_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
 
 /// Says whether this process may install packages and start containers.
 pub fn is_root() -> bool {
@@ -52,14 +57,28 @@ pub fn ensure() -> Result<(), String> {
 }
 
 fn missing() -> Vec<&'static str> {
-    PROGRAMS.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package).collect()
+    let programs = PROGRAMS.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package);
+    let mut versions = fs::read_dir(POSTGRESQL_PROGRAMS).into_iter().flatten().flatten();
+    let database =
+        (!versions.any(|version| version.path().join("bin/initdb").exists())).then_some(POSTGRESQL);
+    programs.chain(database).collect()
 }
 
 fn install(packages: &[&str]) -> Result<(), String> {
     println!("installing {}", packages.join(" "));
     let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
     arguments.extend(packages);
-    apt(&arguments)
+    if !packages.contains(&POSTGRESQL) {
+        return apt(&arguments);
+    }
+    let settings = Path::new(CLUSTER_SETTINGS);
+    let told = settings.join("sopwith-tests.conf");
+    fs::create_dir_all(settings)
+        .and_then(|()| fs::write(&told, "create_main_cluster = false\n"))
+        .map_err(|e| format!("failed to write {}: {e}", told.display()))?;
+    let installed = apt(&arguments);
+    fs::remove_file(&told).map_err(|e| format!("failed to remove {}: {e}", told.display()))?;
+    installed
 }
 
 fn apt(arguments: &[&str]) -> Result<(), String> {
