@@ -2,7 +2,7 @@
 //! about it, and their output is bounded.
 
 use sopwith_agent::runner::actions::{self, Programs, Quarantine, Systemd, Workbench, command, processes};
-use sopwith_agent::runner::{Confinement, NamedProcess, Report};
+use sopwith_agent::runner::{Confinement, NamedProcess, Report, has_landlock};
 use sopwith_domain::action::{Action, Undo};
 use sopwith_domain::ids::Digest;
 use sopwith_domain::plan::Step;
@@ -33,7 +33,7 @@ fn run(argv: &[String], timeout_ms: i64, cgroup: bool) -> Report {
 /// The same with no more rights than are given.
 fn run_within(confinement: &Confinement, argv: &[String], timeout_ms: i64, cgroup: bool) -> Report {
     if cgroup {
-        return programs().run_within(confinement, argv, timeout_ms, None).expect("runs");
+        return programs().run(confinement, argv, timeout_ms, None).expect("runs");
     }
     let mut supervisor = Command::new(programs().supervisor);
     supervisor.args(["step-exec", "--no-cgroup", "--timeout-ms", &timeout_ms.to_string()]);
@@ -45,6 +45,13 @@ fn run_within(confinement: &Confinement, argv: &[String], timeout_ms: i64, cgrou
     let output = child.wait_with_output().expect("ends");
     drop(lifeline);
     serde_json::from_slice(&output.stdout).expect("reports")
+}
+
+/// Makes a folder that is not below /tmp, which every program may write.
+fn elsewhere() -> tempfile::TempDir {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let place = if target.starts_with("/tmp") { Path::new("/var/lib") } else { target };
+    tempfile::tempdir_in(place).expect("tempdir")
 }
 
 /// Says whether the process whose number the file holds lives.
@@ -63,19 +70,22 @@ fn how_a_program_ends_is_told() {
         ("kill -9 $$", false, "signal 9"),
         ("sleep 100", false, "too long"),
     ] {
-        let report = programs().run(&sh(script, none), 1000, None).expect("runs");
+        let report = programs().run(&Confinement::default(), &sh(script, none), 1000, None).expect("runs");
         let fault = command::fault(&report);
         assert_eq!(fault.is_none(), passes, "{script}: {report:?}");
         assert!(fault.unwrap_or_default().contains(says), "{script}: {report:?}");
     }
-    let absent = programs().run(&["/nonexistent/program".into()], 1000, None).expect("reports");
+    let absent = programs()
+        .run(&Confinement::default(), &["/nonexistent/program".into()], 1000, None)
+        .expect("reports");
     assert!(command::fault(&absent).is_some_and(|f| f.contains("could not be started")), "{absent:?}");
 }
 
 #[test]
 fn its_environment_is_clean_and_its_input_empty() {
     let script = "env; pwd; cat; umask";
-    let report = programs().run(&sh(script, Path::new("")), 5000, None).expect("runs");
+    let report =
+        programs().run(&Confinement::default(), &sh(script, Path::new("")), 5000, None).expect("runs");
     let mut lines: Vec<_> =
         report.output.lines().filter(|l| !l.starts_with('_') && !l.starts_with("PWD=")).collect();
     lines[..2].sort_unstable();
@@ -107,7 +117,8 @@ fn what_left_its_session_forked_twice_and_ignores_signals_is_dead_all_the_same()
 #[test]
 fn ten_megabytes_of_output_are_bounded_and_counted() {
     let script = "echo first; head -c 10000000 /dev/zero | tr '\\0' x; echo last";
-    let report = programs().run(&sh(script, Path::new("")), 60_000, None).expect("runs");
+    let report =
+        programs().run(&Confinement::default(), &sh(script, Path::new("")), 60_000, None).expect("runs");
     assert_eq!(command::fault(&report), None);
     assert!(report.output.len() <= sopwith_domain::run::OUTPUT_BYTES_MAX);
     assert!(report.output.starts_with("first\n") && report.output.ends_with("last\n"));
@@ -247,12 +258,11 @@ fn a_program_has_no_more_rights_than_its_step_declares() {
 
 #[test]
 fn a_program_writes_only_what_its_step_declares() {
-    if !fs::read_to_string("/sys/kernel/security/lsm").is_ok_and(|lsm| lsm.contains("landlock")) {
+    if !has_landlock() {
         eprintln!("SKIPPED: this kernel has no Landlock");
         return;
     }
-    // Not below /tmp, which every program may write.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("tempdir");
+    let folder = elsewhere();
     let at = |name: &str| folder.path().join(name);
     for name in ["declared", "other"] {
         fs::create_dir(at(name)).expect("mkdir");

@@ -36,6 +36,7 @@ impl World {
             probe_argv: all(probe),
             check_argv: all(check),
             touches: touches.iter().map(path).collect(),
+            writes: None,
         };
         let bench = Workbench {
             quarantine: Quarantine::new(quarantine),

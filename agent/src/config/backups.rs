@@ -184,6 +184,8 @@ pub struct Verify {
 pub struct Job {
     /// What makes the backup, where that is no unit: a program with its arguments, run to its end.
     pub command: Vec<At<String>>,
+    /// Beneath which paths the command writes besides the backup's own folder or repository, caches and scratch files.
+    pub writes: Vec<At<AbsPath>>,
     /// The file that it locks while it runs, or in which it writes its process number.
     pub lock: Option<At<AbsPath>>,
     /// Files that change while it gets on; without any its processes' input, output and work count.
@@ -283,6 +285,7 @@ impl Default for Job {
     fn default() -> Self {
         Self {
             command: Vec::new(),
+            writes: Vec::new(),
             lock: None,
             progress: Vec::new(),
             stalled_after: At::of(Period::secs(90)),

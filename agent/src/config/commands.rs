@@ -31,6 +31,10 @@ pub struct OperatorCommand {
     pub check_argv: Vec<At<String>>,
     /// What it changes: `path:/…`, `unit:…` and so on.
     pub touches: Vec<At<Touched>>,
+    /// Beneath which paths it writes besides what it touches. Where this is said, even by an empty list, it can write
+    /// nothing else (but scratch files); without it, wherever root may.
+    #[serde(default)]
+    pub writes: Option<Vec<At<AbsPath>>>,
     /// The faults that it mends: kind and subject, `*` stands for anything, as in `certificate.* path:/etc/tls/*`.
     #[serde(default)]
     pub answers: Vec<At<String>>,

@@ -5,6 +5,7 @@ use super::actions::{Place, QUESTION_MS, Systemd, Workbench, about, command, han
 use super::actions::{accounts, processes};
 use super::settings::Settings;
 use super::{checks_of_norms, clock, http, kernel_checks};
+use crate::runner::profiles;
 use rustix::fs::statvfs;
 use sopwith_domain::action::octal_mode;
 use sopwith_domain::check::Check;
@@ -206,7 +207,7 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
 }
 
 fn run(bench: &Workbench, argv: &[String], timeout_ms: i64) -> Seen {
-    let report = bench.programs.run(argv, timeout_ms, None)?;
+    let report = bench.programs.run(&profiles::looking(), argv, timeout_ms, None)?;
     command::fault(&report).map_or(Ok(()), |how| Err(format!("{how}: {}", report.output.trim())))
 }
 

@@ -3,6 +3,7 @@
 
 use super::actions::account::{self, Table, Tables, today};
 use super::actions::{Programs, Workbench, command, file_edit, package_configure};
+use crate::runner::profiles;
 use sopwith_domain::action::FileFormat;
 use sopwith_domain::check::Check;
 use sopwith_domain::value::{AbsPath, Word};
@@ -59,7 +60,7 @@ fn key_is(path: &AbsPath, format: FileFormat, key: &Word, value: &Word) -> Seen 
 
 fn run(programs: &Programs, argv: &[&str]) -> Result<String, String> {
     let argv: Vec<String> = argv.iter().map(ToString::to_string).collect();
-    let report = programs.run(&argv, PROGRAM_MS_MAX, None)?;
+    let report = programs.run(&profiles::reading(), &argv, PROGRAM_MS_MAX, None)?;
     match command::fault(&report) {
         None => Ok(report.output),
         Some(how) => Err(format!("{}: {how}: {}", argv[0], report.output.trim())),

@@ -23,14 +23,17 @@ mod http;
 mod journal;
 mod kernel_checks;
 mod lease;
+pub mod profiles;
 mod quarantine_expiry;
+mod seccomp;
 mod settings;
 mod socket;
 mod step_exec;
 mod step_output;
 mod trusted;
 
-pub use confine::Confinement;
+pub use confine::{Confinement, has_landlock};
+pub use seccomp::is_there as has_seccomp;
 pub use settings::{NamedCheck, NamedCommand, NamedProcess, Settings};
 pub use step_exec::{Ending, Report, StepExecArguments};
 
@@ -147,7 +150,7 @@ fn limitations(systemd: &mut Systemd) -> Vec<String> {
     if !geteuid().is_root() {
         limitations.push("not root: it can repair only what its own user may".to_owned());
     }
-    limitations.extend(confine::limitation());
+    limitations.extend(confine::limitations());
     if let Err(e) = systemd.reach() {
         limitations.push(format!("no units: {e}"));
     }

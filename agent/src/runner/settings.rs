@@ -77,6 +77,8 @@ pub struct NamedCommand {
     pub probe_argv: Vec<String>,
     pub check_argv: Vec<String>,
     pub touches: Vec<Subject>,
+    /// Where else it writes; without it, it writes wherever its user may.
+    pub writes: Option<Vec<PathBuf>>,
 }
 
 impl Settings {
@@ -123,6 +125,10 @@ impl Settings {
                 probe_argv: texts(&command.probe_argv),
                 check_argv: texts(&command.check_argv),
                 touches: command.touches.iter().map(|touched| touched.0.clone()).collect(),
+                writes: command
+                    .writes
+                    .as_ref()
+                    .map(|paths| paths.iter().map(|at| at.path().into()).collect()),
             };
             ((*command.name).clone(), named)
         });

@@ -9,6 +9,7 @@ use super::journal::Reader;
 use super::settings::Settings;
 use crate::runner::actions::nft::blocking;
 use crate::runner::actions::{Programs, accounts};
+use crate::runner::profiles;
 use crate::runner_protocol::{Request, Response, SOCKET_NAME, WAIT_MS_MAX, read_frame, write_frame};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
@@ -158,7 +159,8 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
         }
         Request::Check { name } => match door.settings.checks.get(&name) {
             None => Response::Refused { reason: format!("this host's configuration has no check {name}") },
-            Some(check) => match door.programs.run(&check.argv, check.timeout_ms, None) {
+            Some(check) => match door.programs.run(&profiles::looking(), &check.argv, check.timeout_ms, None)
+            {
                 Ok(report) => Response::Checked { ending: report.ending, output: report.output },
                 Err(reason) => Response::Refused { reason },
             },

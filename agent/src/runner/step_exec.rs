@@ -8,21 +8,23 @@ use super::actions::processes::descendants;
 use super::born_in_group::{self, Start};
 use super::clock;
 use super::confine::Confinement;
+use super::seccomp;
 use super::step_output::Output;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, set_child_subreaper, setsid,
-    umask, wait,
+    umask, wait, waitpid,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 /// How long a program may take to obey SIGTERM, in milliseconds.
@@ -34,8 +36,8 @@ const PIDS_MAX: &str = "512";
 /// Where programs are looked for, and the language they speak; nothing else of the runner's environment.
 pub const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C")];
 const NOT_STARTED: i32 = 127;
-/// This very program, also after its file was replaced.
-const OWN_PROGRAM: &str = "/proc/self/exe";
+/// Most kinds of refused system calls that are told.
+const REFUSED_MAX: usize = 16;
 
 /// What the supervisor of one program is told.
 #[derive(clap::Args, Debug)]
@@ -78,22 +80,9 @@ pub struct Report {
     pub killed: usize,
     /// Processes that could not be killed.
     pub survivors: usize,
-}
-
-impl StepExecArguments {
-    /// Returns how a process begins that binds itself and then becomes the program; one that need not be bound is the
-    /// program from the beginning.
-    fn becoming(&self) -> Command {
-        if !self.confinement.confine {
-            let mut program = Command::new(&self.argv[0]);
-            program.args(&self.argv[1..]);
-            return program;
-        }
-        let mut own = Command::new(OWN_PROGRAM);
-        own.args(["step-exec", "--become-it", "--timeout-ms", "0"]).args(self.confinement.arguments());
-        own.arg("--").args(&self.argv);
-        own
-    }
+    /// System calls that were refused to it, and how often.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
 }
 
 /// Plays the supervisor, or becomes the program.
@@ -106,6 +95,7 @@ pub fn run(arguments: &StepExecArguments) -> ExitCode {
         output: String::new(),
         killed: 0,
         survivors: 0,
+        refused: Vec::new(),
     });
     let written =
         serde_json::to_vec(&report).map_err(io::Error::other).and_then(|r| io::stdout().write_all(&r));
@@ -120,7 +110,7 @@ fn become_it(arguments: &StepExecArguments) -> ExitCode {
     let mut program = Command::new(&arguments.argv[0]);
     let error = match arguments.confinement.apply() {
         Err(error) => error,
-        Ok(()) => program.args(&arguments.argv[1..]).current_dir("/").exec(),
+        Ok(_) => program.args(&arguments.argv[1..]).current_dir("/").exec(),
     };
     eprintln!("failed to start {}: {error}", arguments.argv[0]);
     ExitCode::from(NOT_STARTED as u8)
@@ -137,29 +127,25 @@ fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
     let cgroup = if arguments.no_cgroup { None } else { Cgroup::make() };
     let (pipe, writer) = io::pipe()?;
     umask(Mode::from_raw_mode(0o022));
-    let command = |mut command: Command| -> io::Result<Command> {
-        command.env_clear().envs(ENVIRONMENT).current_dir("/").process_group(0);
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer.try_clone()?);
-        Ok(command)
-    };
-    let mut direct = Command::new(&arguments.argv[0]);
-    direct.args(&arguments.argv[1..]);
-    let (mut direct, mut bound) = (command(direct)?, command(arguments.becoming())?);
+    let mut program = Command::new(&arguments.argv[0]);
+    program.args(&arguments.argv[1..]).env_clear().envs(ENVIRONMENT).current_dir("/").process_group(0);
+    program.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer.try_clone()?);
+    let bind = || arguments.confinement.apply();
     let started = match &cgroup {
-        Some(cgroup) => cgroup.start(&mut direct, &mut bound, &arguments.confinement)?,
-        None => bound.spawn().and_then(|child| pid_of(&child)),
+        Some(cgroup) => cgroup.start(&mut program, bind)?,
+        None => born_in_group::start(&mut program, None, bind),
     };
-    drop((direct, bound, writer));
-    let program = &arguments.argv[0];
-    let pid = started.map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
+    drop((program, writer));
+    let (pid, listener) = match started {
+        Start::Runs(pid, listener) => (pid, listener),
+        Start::Fails(e) => return Err(io::Error::new(e.kind(), format!("{}: {e}", arguments.argv[0]))),
+        Start::Cannot => return Err(io::Error::other("no process can be made")),
+    };
     rustix::io::ioctl_fionbio(&pipe, true)?;
+    let (output, refused) = (Output::default(), BTreeMap::new());
     let mut tree =
-        Tree { program: pid, status: None, cgroup, pipe, output: Output::default(), drained: false };
+        Tree { program: pid, status: None, cgroup, pipe, output, drained: false, listener, refused };
     Ok(tree.run(arguments.timeout_ms))
-}
-
-fn pid_of(child: &Child) -> io::Result<Pid> {
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData.into())
 }
 
 /// A control group of the program's own, where cgroup v2 can be written.
@@ -196,27 +182,29 @@ impl Cgroup {
     /// The supervisor could not go in or come out again; then nothing of the program lives.
     fn start(
         &self,
-        direct: &mut Command,
-        bound: &mut Command,
-        confinement: &Confinement,
-    ) -> io::Result<io::Result<Pid>> {
-        match born_in_group::start(direct, File::open(&self.path)?.as_fd(), || confinement.apply()) {
-            Start::Runs(pid) => Ok(Ok(pid)),
-            Start::Fails(error) => Ok(Err(error)),
-            Start::Cannot => self.start_from_inside(bound),
+        program: &mut Command,
+        bind: impl Fn() -> io::Result<Option<OwnedFd>>,
+    ) -> io::Result<Start> {
+        match born_in_group::start(program, Some(File::open(&self.path)?.as_fd()), &bind) {
+            Start::Cannot => self.start_from_inside(program, bind),
+            started => Ok(started),
         }
     }
 
     /// A child begins where its parent is, so the supervisor goes in for that moment.
-    fn start_from_inside(&self, command: &mut Command) -> io::Result<io::Result<Pid>> {
+    fn start_from_inside(
+        &self,
+        program: &mut Command,
+        bind: impl Fn() -> io::Result<Option<OwnedFd>>,
+    ) -> io::Result<Start> {
         fs::write(self.path.join("cgroup.procs"), "0")?;
-        let mut started = command.spawn();
+        let started = born_in_group::start(program, None, bind);
         let out = fs::write(self.home.join("cgroup.procs"), "0");
-        if let (Err(_), Ok(child)) = (&out, &mut started) {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let (Err(_), Start::Runs(pid, _)) = (&out, &started) {
+            let _ = kill_process(*pid, Signal::KILL);
+            let _ = waitpid(Some(*pid), WaitOptions::empty());
         }
-        out.map(|()| started.and_then(|child| pid_of(&child)))
+        out.map(|()| started)
     }
 
     fn kill(&self) {
@@ -243,6 +231,9 @@ struct Tree {
     pipe: PipeReader,
     output: Output,
     drained: bool,
+    /// Hears of system calls that are refused.
+    listener: Option<OwnedFd>,
+    refused: BTreeMap<&'static str, u64>,
 }
 
 impl Tree {
@@ -261,7 +252,12 @@ impl Tree {
             Some(ending) => ending,
             None => Ending::TimedOut,
         };
-        Report { ending, output: self.output.text(), killed, survivors }
+        let refused: Vec<String> = self.refused.iter().map(|(name, times)| told(name, *times)).collect();
+        let output = match refused.is_empty() {
+            true => self.output.text(),
+            false => format!("[refused to it: {}]\n{}", refused.join(", "), self.output.text()),
+        };
+        Report { ending, output, killed, survivors, refused }
     }
 
     /// Waits until the program is over (its descendants may live on), and says whether it is. The runner's death
@@ -278,11 +274,12 @@ impl Tree {
                 return false;
             }
             let timeout = Timespec { tv_sec: left_ms / 1000, tv_nsec: left_ms % 1000 * 1_000_000 };
-            let (over, gone) = {
+            let (over, gone, refusing) = {
                 let mut waiting = vec![
                     PollFd::new(&descriptor, PollFlags::IN),
                     PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN),
                 ];
+                waiting.extend(self.listener.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
                 if !self.drained {
                     waiting.push(PollFd::new(&self.pipe, PollFlags::IN));
                 }
@@ -290,9 +287,17 @@ impl Tree {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(_) => return false,
                 }
-                (!waiting[0].revents().is_empty(), !waiting[1].revents().is_empty())
+                let is = |index: usize| !waiting[index].revents().is_empty();
+                let refusing = self.listener.is_some().then(|| waiting[2].revents());
+                (is(0), is(1), refusing.unwrap_or(PollFlags::empty()))
             };
             self.drain();
+            if refusing.contains(PollFlags::IN) {
+                self.refuse();
+            } else if !refusing.is_empty() {
+                // Nobody is left who could be refused anything.
+                self.listener = None;
+            }
             if over {
                 self.reap();
                 return true;
@@ -300,6 +305,22 @@ impl Tree {
             if gone {
                 return false;
             }
+        }
+    }
+
+    /// Refuses a system call that waits for it.
+    fn refuse(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        match seccomp::refuse(listener.as_fd()) {
+            Ok(None) => {}
+            Ok(Some(number)) => {
+                let name = seccomp::name(number);
+                if self.refused.len() < REFUSED_MAX || self.refused.contains_key(name) {
+                    *self.refused.entry(name).or_default() += 1;
+                }
+            }
+            // Nobody is left who could make one.
+            Err(_) => self.listener = None,
         }
     }
 
@@ -363,6 +384,10 @@ impl Tree {
             }
         }
     }
+}
+
+fn told(name: &str, times: u64) -> String {
+    if times == 1 { name.to_owned() } else { format!("{name} ({times} times)") }
 }
 
 fn signal(pid: u32, signal: Signal) {

@@ -13,6 +13,7 @@ use super::own::{QUESTION_MS, about};
 use super::systemd::{Job, UnitState};
 use crate::config::FileSet;
 use crate::runner::clock;
+use crate::runner::profiles;
 use crate::watcher::glob::fits;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -200,7 +201,9 @@ impl Act for Run<'_> {
             Some(unit) => self.wait(at, unit)?,
             None => {
                 let command = self.command(at)?;
-                let report = at.bench.programs.run(&command, at.timeout_ms(), Some(&Self::lock(at)))?;
+                let profile = profiles::backup_job(at.bench.backup(self.backup)?);
+                let report =
+                    at.bench.programs.run(&profile, &command, at.timeout_ms(), Some(&Self::lock(at)))?;
                 if let Some(how) = command::fault(&report) {
                     return Err(format!("{}: {how}: {}", command[0], report.output.trim()));
                 }

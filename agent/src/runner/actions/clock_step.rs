@@ -6,6 +6,7 @@ use super::act::{Act, At};
 use super::command::{self, Programs};
 use super::tool;
 use crate::runner::clock;
+use crate::runner::profiles;
 use serde::{Deserialize, Serialize};
 use sopwith_domain::run::Effect;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub struct Prior {
 /// # Errors
 /// chrony does not run or hears no source.
 fn offset_ms() -> Result<i64, String> {
-    let answer = tool::ask(&[CHRONYC, "-n", "-c", "tracking"])?;
+    let answer = tool::ask(&profiles::clock(), &[CHRONYC, "-n", "-c", "tracking"])?;
     let text = String::from_utf8_lossy(&answer.out);
     if answer.code != Some(0) {
         return Err(format!("chronyc: {}{}", text.trim(), answer.errors.trim()));
@@ -65,7 +66,7 @@ pub fn perform(programs: &Programs, max_offset_s: i64, timeout_ms: i64) -> Resul
         return Ok(format!("the clock is off by {before_ms} ms: it is right already"));
     }
     let argv = [CHRONYC, "-n", "makestep"].map(str::to_owned);
-    let report = programs.run(&argv, timeout_ms, None)?;
+    let report = programs.run(&profiles::clock(), &argv, timeout_ms, None)?;
     if let Some(how) = command::fault(&report) {
         return Err(format!("chronyc makestep: {how}: {}", report.output.trim()));
     }

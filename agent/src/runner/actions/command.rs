@@ -4,6 +4,7 @@
 use super::act::{Act, At};
 use crate::runner::clock;
 use crate::runner::confine::Confinement;
+use crate::runner::profiles;
 use crate::runner::step_exec::{Ending, Report};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -35,19 +36,11 @@ impl Programs {
         Self { supervisor: PathBuf::new() }
     }
 
-    /// Runs a program to its end, with everything that it started.
+    /// Runs a program to its end, with everything that it started, and no more rights than it is given.
     ///
     /// # Errors
     /// The supervisor could not be started, or died without a report.
-    pub fn run(&self, argv: &[String], timeout_ms: i64, lock: Option<&Path>) -> Result<Report, String> {
-        self.run_within(&Confinement::default(), argv, timeout_ms, lock)
-    }
-
-    /// Does so with no more rights than it is given.
-    ///
-    /// # Errors
-    /// As for [`Programs::run`].
-    pub fn run_within(
+    pub fn run(
         &self,
         confinement: &Confinement,
         argv: &[String],
@@ -83,16 +76,20 @@ pub fn fault(report: &Report) -> Option<String> {
     if report.survivors > 0 {
         return Some(format!("{} of its processes could not be killed", report.survivors));
     }
-    match &report.ending {
-        Ending::Exited(0) => None,
-        Ending::Exited(code) => Some(format!("it exited with {code}")),
-        Ending::Signalled(number) => Some(format!("signal {number} ended it")),
-        Ending::TimedOut => Some("it took too long and was ended".into()),
-        Ending::NotStarted(reason) => Some(format!("it could not be started: {reason}")),
-    }
+    let how = match &report.ending {
+        Ending::Exited(0) => return None,
+        Ending::Exited(code) => format!("it exited with {code}"),
+        Ending::Signalled(number) => format!("signal {number} ended it"),
+        Ending::TimedOut => "it took too long and was ended".into(),
+        Ending::NotStarted(reason) => format!("it could not be started: {reason}"),
+    };
+    Some(match report.refused.is_empty() {
+        true => how,
+        false => format!("{how}; refused to it: {}", report.refused.join(", ")),
+    })
 }
 
-/// Programs that are started with no more rights than a step declares.
+/// Programs that are started with no more rights than a step declares, and those that only look with less.
 #[derive(Clone, Debug)]
 struct Bound<'a> {
     programs: &'a Programs,
@@ -101,7 +98,11 @@ struct Bound<'a> {
 
 impl Bound<'_> {
     fn run(&self, argv: &[String], timeout_ms: i64, lock: Option<&Path>) -> Result<Report, String> {
-        self.programs.run_within(&self.confinement, argv, timeout_ms, lock)
+        self.programs.run(&self.confinement, argv, timeout_ms, lock)
+    }
+
+    fn look(&self, argv: &[String], timeout_ms: i64) -> Result<Report, String> {
+        self.programs.run(&profiles::looking(), argv, timeout_ms.min(PROBE_MS_MAX), None)
     }
 }
 
@@ -118,7 +119,7 @@ fn capture(programs: &Bound<'_>, probe_argv: &[String], timeout_ms: i64) -> Resu
     if probe_argv.is_empty() {
         return Ok(Prior::default());
     }
-    let report = programs.run(probe_argv, timeout_ms.min(PROBE_MS_MAX), None)?;
+    let report = programs.look(probe_argv, timeout_ms)?;
     Ok(Prior { already: report.ending == Ending::Exited(0) })
 }
 
@@ -160,7 +161,7 @@ fn probe(programs: &Bound<'_>, probe_argv: &[String], timeout_ms: i64, lock: &Pa
     if probe_argv.is_empty() {
         return Effect::Unknown { detail: "the step names no program that could tell".into() };
     }
-    match programs.run(probe_argv, timeout_ms.min(PROBE_MS_MAX), None) {
+    match programs.look(probe_argv, timeout_ms) {
         Ok(Report { ending: Ending::Exited(0), output, .. }) => Effect::Took { detail: output },
         Ok(Report { ending: Ending::Exited(1), output, .. }) => Effect::None { detail: output },
         Ok(report) => {

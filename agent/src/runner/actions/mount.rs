@@ -5,6 +5,7 @@
 use super::act::{Act, At};
 use super::command::{self, Programs};
 use super::mount_table::{at, beneath, declared, on_host};
+use crate::runner::profiles;
 use serde::{Deserialize, Serialize};
 use sopwith_domain::run::Effect;
 use sopwith_domain::value::AbsPath;
@@ -37,7 +38,8 @@ impl<'a> Hands<'a> {
     }
 
     pub(super) fn run(self, argv: &[&str]) -> Result<(), String> {
-        let report = self.programs.run(&on_host(argv), self.timeout_ms, Some(self.lock))?;
+        let report =
+            self.programs.run(&profiles::mounting(), &on_host(argv), self.timeout_ms, Some(self.lock))?;
         match command::fault(&report) {
             None => Ok(()),
             Some(how) => Err(format!("{}: {how}: {}", argv[0], report.output.trim())),

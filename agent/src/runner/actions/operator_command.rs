@@ -6,6 +6,7 @@ use super::act::{Act, At};
 use super::command::{self, Programs};
 use super::place::Place;
 use super::quarantine::{Kept, sha256};
+use crate::runner::profiles;
 use crate::runner::settings::NamedCommand;
 use serde::{Deserialize, Serialize};
 use sopwith_domain::action::Action;
@@ -77,7 +78,8 @@ impl Named<'_> {
     }
 
     fn says(programs: &Programs, argv: &[String], timeout_ms: i64) -> Result<bool, String> {
-        Ok(!argv.is_empty() && command::fault(&programs.run(argv, timeout_ms, None)?).is_none())
+        Ok(!argv.is_empty()
+            && command::fault(&programs.run(&profiles::looking(), argv, timeout_ms, None)?).is_none())
     }
 
     /// Notes what the files are after the program, so that a later change by somebody else is told from its own.
@@ -168,13 +170,19 @@ impl Act for Named<'_> {
         }
         let named = self.command(at)?;
         let (programs, timeout_ms) = (&at.bench.programs, at.timeout_ms());
-        let report = programs.run(&named.argv, timeout_ms, Some(&Self::lock(at)))?;
+        let report = programs.run(
+            &profiles::operator_command(&named),
+            &named.argv,
+            timeout_ms,
+            Some(&Self::lock(at)),
+        )?;
         Self::note(at, &prior.files)?;
         if let Some(reason) = command::fault(&report) {
             return Err(format!("{}: {reason}: {}", named.argv[0], report.output));
         }
         if !named.check_argv.is_empty() {
-            let checked = programs.run(&named.check_argv, timeout_ms, Some(&Self::lock(at)))?;
+            let checked =
+                programs.run(&profiles::looking(), &named.check_argv, timeout_ms, Some(&Self::lock(at)))?;
             if let Some(reason) = command::fault(&checked) {
                 return Err(format!("after it {}: {reason}: {}", named.check_argv[0], checked.output));
             }
@@ -210,7 +218,12 @@ impl Act for Named<'_> {
         let undone = at.bench.quarantine.place(at.step, UNDONE)?;
         let done_before = undone.stat()?.is_some() || !prior.files.is_empty() && gone;
         if !named.undo_argv.is_empty() && !done_before {
-            let report = at.bench.programs.run(&named.undo_argv, at.timeout_ms(), Some(&Self::lock(at)))?;
+            let report = at.bench.programs.run(
+                &profiles::operator_command(&named),
+                &named.undo_argv,
+                at.timeout_ms(),
+                Some(&Self::lock(at)),
+            )?;
             match command::fault(&report) {
                 None => drop(undone.create()?),
                 Some(how) => left.push(format!("{}: {how}: {}", named.undo_argv[0], report.output)),

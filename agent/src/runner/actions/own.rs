@@ -6,11 +6,14 @@ use super::Workbench;
 use super::act::{Act, At};
 use super::command::fault;
 use crate::config::Backup;
+use crate::runner::confine::Confinement;
+use crate::runner::profiles;
 use crate::runner::step_exec::{Ending, Report};
 use sopwith_domain::action::{Action, Undo};
 use sopwith_domain::run::Effect;
 use sopwith_domain::value::Word;
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// How long a question may take that only looks, in milliseconds.
@@ -46,13 +49,30 @@ impl Workbench {
     /// It cannot be told.
     pub fn ask(&self, words: &[String], timeout_ms: i64, lock: Option<&Path>) -> Answer {
         let argv: Vec<String> = self.own.argv.iter().chain(words).cloned().collect();
-        let report = self.programs.run(&argv, timeout_ms, lock)?;
+        let report = self.programs.run(&self.profile(words)?, &argv, timeout_ms, lock)?;
         let said = report.output.trim().to_owned();
         match report {
             Report { survivors: 0, ending: Ending::Exited(0), .. } => Ok(Ok(said)),
             Report { survivors: 0, ending: Ending::Exited(1), .. } => Ok(Err(said)),
             report => Err(format!("{}: {said}", fault(&report).unwrap_or_default())),
         }
+    }
+}
+
+impl Workbench {
+    /// Returns what is left to a process of this program that is asked this.
+    fn profile(&self, words: &[String]) -> Result<Confinement, String> {
+        let [what, question, name, ..] = words else { return Ok(profiles::hand()) };
+        if what != "backup" {
+            return Ok(profiles::hand());
+        }
+        let backup = self.backup(&Word::new(name.as_str()).map_err(|e| e.to_string())?)?;
+        // What was found whole is remembered there, and drills restore there.
+        let memory = self.settings.as_ref().map(|settings| settings.folder().join("backups"));
+        if let Some(memory) = &memory {
+            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(memory);
+        }
+        Ok(profiles::backup_question(question, backup, memory))
     }
 }
 

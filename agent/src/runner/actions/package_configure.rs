@@ -6,6 +6,7 @@
 
 use super::act::{Act, At};
 use super::command;
+use crate::runner::profiles;
 use serde::{Deserialize, Serialize};
 use sopwith_domain::run::{Effect, StepResult};
 use sopwith_domain::value::Word;
@@ -164,7 +165,7 @@ impl Act for Configure<'_> {
             return StepResult::Done { output: "dpkg had left nothing half done".into() };
         }
         let lock = Self::lock(at);
-        match at.bench.programs.run(&self.argv(), at.timeout_ms(), Some(&lock)) {
+        match at.bench.programs.run(&profiles::packages(), &self.argv(), at.timeout_ms(), Some(&lock)) {
             Err(reason) => StepResult::Failed { reason, output: String::new() },
             Ok(report) => match command::fault(&report) {
                 None => StepResult::Done { output: report.output },

@@ -1,10 +1,11 @@
 //! Asks one of the system's own tools, by argument vector, and reads what it says, whole or not at all. For looking
 //! only: what changes something is started under the supervisor (see [`super::command`]).
 
+use crate::runner::confine::Confinement;
 use crate::runner::step_exec::ENVIRONMENT;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -31,21 +32,13 @@ impl Answer {
     }
 }
 
-/// Asks a tool.
+/// Asks a tool, which gets no more rights than it is given.
 ///
 /// # Errors
 /// It cannot be started, takes too long or says too much.
-pub fn ask(argv: &[&str]) -> Result<Answer, String> {
+pub fn ask(confinement: &Confinement, argv: &[&str]) -> Result<Answer, String> {
     let [program, arguments @ ..] = argv else { return Err("no program is named".into()) };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(ENVIRONMENT)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| format!("failed to start {program}: {e}"))?;
+    let mut child = start(confinement, program, arguments)?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let descriptor = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let (done, waits) = channel::<()>();
@@ -80,17 +73,48 @@ pub fn ask(argv: &[&str]) -> Result<Answer, String> {
     }
 }
 
+/// Starts it from a thread that has given up what the tool is not to have: a child has no more than who starts it.
+fn start(confinement: &Confinement, program: &str, arguments: &[&str]) -> Result<Child, String> {
+    let failed = |e: std::io::Error| format!("failed to start {program}: {e}");
+    let spawn = || {
+        confinement.apply_to_thread()?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(ENVIRONMENT).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn()
+    };
+    let child = std::thread::scope(|scope| scope.spawn(spawn).join());
+    let child = child.map_err(|_| format!("failed to start {program}"))?.map_err(failed)?;
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // One that has ended meanwhile needs none.
+        let _ = confinement.limit(Some(pid));
+    }
+    Ok(child)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_tool_is_bound_and_this_program_is_not() {
+        let profile = crate::runner::profiles::packet_filter();
+        let answer =
+            ask(&profile, &["/bin/grep", "-E", "^(NoNewPrivs|CapBnd|Seccomp):", "/proc/self/status"]);
+        let said = String::from_utf8(answer.expect("it answers").out).expect("text");
+        assert!(said.contains("NoNewPrivs:\t1"), "{said}");
+        let own = std::fs::read_to_string("/proc/thread-self/status").expect("read");
+        assert!(own.contains("NoNewPrivs:\t0"), "{own}");
+    }
+
+    #[test]
     fn a_tool_answers_whole_or_not_at_all() {
-        let answer = ask(&["/bin/sh", "-c", "echo out; echo why >&2; exit 3"]).expect("it answers");
+        let profile = Confinement::default();
+        let answer = ask(&profile, &["/bin/sh", "-c", "echo out; echo why >&2; exit 3"]).expect("it answers");
         assert_eq!((answer.code, answer.out.as_slice()), (Some(3), &b"out\n"[..]));
         assert_eq!(answer.complaint(), "why");
-        let endless = ask(&["/bin/cat", "/dev/zero"]).expect_err("it never ends");
+        let endless = ask(&profile, &["/bin/cat", "/dev/zero"]).expect_err("it never ends");
         assert!(endless.contains("too much"), "{endless}");
-        assert!(ask(&["/nonexistent"]).is_err());
+        assert!(ask(&profile, &["/nonexistent"]).is_err());
     }
 }

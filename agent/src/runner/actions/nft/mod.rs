@@ -10,6 +10,7 @@ use super::act::At;
 use super::command::{self, Programs};
 use super::quarantine::Quarantine;
 use super::tool;
+use crate::runner::profiles;
 use serde_json::{Value as Json, json};
 use sopwith_domain::action::NftFamily;
 use sopwith_domain::run::StepContext;
@@ -41,7 +42,7 @@ impl<'a> Hands<'a> {
 fn list(what: &[&str]) -> Result<Option<Vec<Json>>, String> {
     // The elements of a named set are wanted only where the set is asked for.
     let terse: &[&str] = if what.first() == Some(&"set") { &[] } else { &["-t"] };
-    let answer = tool::ask(&[&[NFT, "-j"], terse, &["list"], what].concat())?;
+    let answer = tool::ask(&profiles::packet_filter(), &[&[NFT, "-j"], terse, &["list"], what].concat())?;
     if answer.code != Some(0) {
         let complaint = answer.complaint();
         return match complaint.contains("No such file or directory") {
@@ -71,14 +72,19 @@ fn change(hands: Hands<'_>, command: &Json, only_check: bool) -> Result<(), Stri
     let mut argv = vec![NFT, "-j", "-f", path];
     if only_check {
         argv.insert(1, "-c");
-        let answer = tool::ask(&argv)?;
+        let answer = tool::ask(&profiles::packet_filter(), &argv)?;
         return match answer.code {
             Some(0) => Ok(()),
             _ => Err(format!("nft refuses it: {}", answer.complaint())),
         };
     }
     let argv: Vec<String> = argv.into_iter().map(str::to_owned).collect();
-    let report = hands.programs.run(&argv, hands.step.step.timeout_ms, Some(hands.lock))?;
+    let report = hands.programs.run(
+        &profiles::packet_filter(),
+        &argv,
+        hands.step.step.timeout_ms,
+        Some(hands.lock),
+    )?;
     match command::fault(&report) {
         None => Ok(()),
         Some(how) => Err(format!("nft: {how}: {}", report.output.lines().next().unwrap_or_default().trim())),
