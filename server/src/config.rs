@@ -20,6 +20,51 @@ pub struct Config {
     pub names: Vec<String>,
     pub playbooks_dir: Option<PathBuf>,
     pub policy: Option<PathBuf>,
+    pub connections: Connections,
+}
+
+/// How many connections are open at the same time, at most. Each door has its own, so that none can lock the other out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Connections {
+    pub operators: usize,
+    pub agents: usize,
+    pub per_address: usize,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { operators: 512, agents: 8192, per_address: 128 }
+    }
+}
+
+/// Fewest connections that a door may be left with: a browser opens several.
+const CONNECTIONS_MIN: usize = 8;
+/// Most that may be asked for, so that both doors together stay below what a process may have open.
+const CONNECTIONS_MAX: usize = 200_000;
+
+impl Connections {
+    fn check(self) -> Result<(), ConfigError> {
+        let each =
+            [("operators", self.operators), ("agents", self.agents), ("per_address", self.per_address)];
+        match each.into_iter().find(|(_, n)| !(CONNECTIONS_MIN..=CONNECTIONS_MAX).contains(n)) {
+            Some((name, n)) => Err(ConfigError::Invalid(format!(
+                "connections.{name} is {n}, must be {CONNECTIONS_MIN} to {CONNECTIONS_MAX}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the shares that fit into so many open files, of which `own` are for the server's own use.
+    #[must_use]
+    pub fn within(self, files: usize, own: usize) -> Self {
+        let (left, wanted) = (files.saturating_sub(own), self.operators + self.agents);
+        if wanted <= left {
+            return self;
+        }
+        let operators = (self.operators * left / wanted).max(CONNECTIONS_MIN);
+        Self { operators, agents: left.saturating_sub(operators).max(CONNECTIONS_MIN), ..self }
+    }
 }
 
 impl Default for Config {
@@ -32,6 +77,7 @@ impl Default for Config {
             names: vec!["localhost".into(), "127.0.0.1".into()],
             playbooks_dir: Some("/usr/share/sopwith/playbooks".into()),
             policy: None,
+            connections: Connections::default(),
         }
     }
 }
@@ -95,6 +141,7 @@ impl Config {
         if !self.data_dir.is_absolute() {
             return invalid(format!("data_dir {} is not an absolute path", self.data_dir.display()));
         }
+        self.connections.check()?;
         let named = |name: &str| {
             name.parse::<IpAddr>().is_ok()
                 || (!name.is_empty()
@@ -135,6 +182,8 @@ mod tests {
             ("names: []", "names is empty"),
             ("names: [\"a b\"]", "neither a host name nor an address"),
             ("agent_listen: nowhere", "socket address"),
+            ("connections: {operators: 1}", "connections.operators is 1, must be 8"),
+            ("connections: {per_adress: 9}", "per_adress"),
         ];
         for (text, expected) in table {
             let error = Config::parse(text).unwrap_err().to_string();
@@ -142,6 +191,15 @@ mod tests {
         }
         let plain = Config::parse("operator_tls: false\noperator_listen: 127.0.0.1:8080").unwrap();
         assert!(!plain.operator_tls);
+    }
+
+    #[test]
+    fn both_doors_keep_a_share_of_what_may_be_open() {
+        let wanted = Connections { operators: 100, agents: 900, per_address: 10 };
+        for (files, operators, agents) in [(2000, 100, 900), (1050, 100, 900), (550, 50, 450), (60, 8, 8)] {
+            let fits = wanted.within(files, 50);
+            assert_eq!((fits.operators, fits.agents), (operators, agents), "{files}");
+        }
     }
 
     #[test]

@@ -6,17 +6,19 @@ use crate::exchange::identity::PeerCertificate;
 use crate::keys::{Keys, pem_der};
 use crate::problem::Fault;
 use crate::routes::{Door, router};
+use crate::turnstile::{Counting, Telling, Turnstile};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{AddExtension, Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
-use axum_server::accept::Accept;
+use axum_server::accept::{Accept, DefaultAcceptor};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sopwith_domain::ids::Digest;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -29,12 +31,44 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-/// Longest time that an operator's request may take; event streams and exports begin to answer at once.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest time that an agent's request may take: the longest wait for news, and time to upload.
-const AGENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// A connection that sends nothing is closed after this long.
-const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Requests that are under way on one connection at the same time: a browser with many pages open, an agent that
+/// has one exchange held open and one for news.
+const OPERATOR_STREAMS_MAX: u32 = 100;
+const AGENT_STREAMS_MAX: u32 = 16;
+
+/// How long a peer may take over what it owes, so that nobody holds a connection by being slow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// To agree on TLS.
+    pub handshake: Duration,
+    /// To send a first request.
+    pub first_request: Duration,
+    /// To send the head of a further request, counted from the end of the one before: longer than the minute for
+    /// which proxies keep a connection.
+    pub head: Duration,
+    /// For an operator's whole request, its body included; event streams and exports begin to answer at once.
+    pub operator_request: Duration,
+    /// For an agent's: the longest wait for news, and time to upload.
+    pub agent_request: Duration,
+    /// To take something of what it is sent.
+    pub stall: Duration,
+    /// Between two questions whether the peer is still there, and for its answer.
+    pub alive: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            first_request: Duration::from_secs(15),
+            head: Duration::from_secs(75),
+            operator_request: Duration::from_secs(30),
+            agent_request: Duration::from_secs(60),
+            stall: Duration::from_secs(60),
+            alive: Duration::from_secs(30),
+        }
+    }
+}
 
 /// Why a door could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -72,33 +106,55 @@ pub async fn serve(
     door: Door,
     opened: Opened,
     handle: axum_server::Handle<SocketAddr>,
+    patience: Patience,
 ) -> Result<(), DoorError> {
     let address = opened.address;
     let failed = |error| DoorError::Listen { address, error };
-    let make = layered(&app, door).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum_server::from_tcp(opened.listener).map_err(failed)?.handle(handle);
+    let make = layered(&app, door, patience).into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = axum_server::from_tcp(opened.listener).map_err(failed)?.handle(handle);
+    let streams_max = if door == Door::Operator { OPERATOR_STREAMS_MAX } else { AGENT_STREAMS_MAX };
+    server.http_builder().http1().header_read_timeout(patience.head);
+    let mut http2 = server.http_builder().http2();
+    http2.max_concurrent_streams(streams_max);
+    http2.keep_alive_interval(patience.alive).keep_alive_timeout(patience.alive);
+    let server = server.first_request_timeout(patience.first_request);
+    let turnstile = turnstile(&app, door);
+    let stall_max = patience.stall;
+    let secure = |ask_clients| -> Result<RustlsAcceptor, DoorError> {
+        let config = RustlsConfig::from_config(tls(&app.keys, ask_clients)?);
+        Ok(RustlsAcceptor::new(config).handshake_timeout(patience.handshake))
+    };
     let served = match (door, app.config.operator_tls) {
-        (Door::Operator, false) => server.first_request_timeout(FIRST_REQUEST_TIMEOUT).serve(make).await,
+        (Door::Operator, false) => {
+            let inner = DefaultAcceptor::new();
+            server.acceptor(Counting { inner, turnstile, stall_max }).serve(make).await
+        }
         (Door::Operator, true) => {
-            let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls(&app.keys, false)?));
-            server.acceptor(acceptor).first_request_timeout(FIRST_REQUEST_TIMEOUT).serve(make).await
+            let inner = secure(false)?;
+            server.acceptor(Counting { inner, turnstile, stall_max }).serve(make).await
         }
         (Door::Agent, _) => {
-            let inner = RustlsAcceptor::new(RustlsConfig::from_config(tls(&app.keys, true)?));
-            let acceptor = Identifying { inner };
-            server.acceptor(acceptor).first_request_timeout(FIRST_REQUEST_TIMEOUT).serve(make).await
+            let inner = Identifying { inner: secure(true)? };
+            server.acceptor(Counting { inner, turnstile, stall_max }).serve(make).await
         }
     };
     served.map_err(failed)
 }
 
-/// Returns a door's routes behind what every request passes.
-pub fn layered(app: &App, door: Door) -> Router {
-    let name = match door {
-        Door::Operator => "operator",
-        Door::Agent => "agent",
+fn turnstile(app: &App, door: Door) -> Turnstile {
+    let connections = app.config.connections;
+    let (share, per_address) = match door {
+        // Without TLS it is a proxy on this machine through which all come.
+        Door::Operator if !app.config.operator_tls => (connections.operators, None),
+        Door::Operator => (connections.operators, Some(connections.per_address)),
+        Door::Agent => (connections.agents, Some(connections.per_address)),
     };
-    let counted = from_fn_with_state((app.clone(), name), count);
+    Turnstile::new(door, share, per_address, app.metrics.clone())
+}
+
+/// Returns a door's routes behind what every request passes.
+pub fn layered(app: &App, door: Door, patience: Patience) -> Router {
+    let counted = from_fn_with_state((app.clone(), door), count);
     let never_stored =
         SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let no_sniffing = SetResponseHeaderLayer::overriding(
@@ -133,11 +189,11 @@ pub fn layered(app: &App, door: Door) -> Router {
                 header::REFERRER_POLICY,
                 HeaderValue::from_static("same-origin"),
             );
-            let timed = from_fn(|request, next| timed(REQUEST_TIMEOUT, request, next));
+            let timed = from_fn(move |request, next| timed(patience.operator_request, request, next));
             router.layer(timed).layer(csrf).layer(strict).layer(referrer).layer(counted)
         }
         Door::Agent => {
-            let timed = from_fn(|request, next| timed(AGENT_TIMEOUT, request, next));
+            let timed = from_fn(move |request, next| timed(patience.agent_request, request, next));
             router.layer(timed).layer(counted)
         }
     }
@@ -150,14 +206,14 @@ async fn timed(limit: Duration, request: Request, next: Next) -> Response {
             StatusCode::REQUEST_TIMEOUT,
             "timeout",
             "It took too long",
-            format!("the request was not answered within {} s", limit.as_secs()),
+            format!("the request was not there and answered within {} s", limit.as_secs_f32()),
         )
         .into_response(),
     }
 }
 
 async fn count(
-    axum::extract::State((app, door)): axum::extract::State<(App, &'static str)>,
+    axum::extract::State((app, door)): axum::extract::State<(App, Door)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -208,5 +264,11 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Identifying {
             let peer = PeerCertificate(first.map(|certificate| certificate.clone().into_owned()));
             Ok((stream, Extension(peer).layer(service)))
         })
+    }
+}
+
+impl<S: Send + 'static> Telling<S> for Identifying {
+    fn key(stream: &<Self as Accept<TcpStream, S>>::Stream) -> Option<Digest> {
+        <RustlsAcceptor as Telling<S>>::key(stream)
     }
 }

@@ -21,6 +21,16 @@ pub enum Door {
     Agent,
 }
 
+impl Door {
+    /// Returns the name by which metrics and log call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Agent => "agent",
+        }
+    }
+}
+
 /// Who may use a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {

@@ -2,10 +2,11 @@
 //! seconds.
 
 use crate::app::{App, OpenFailed};
-use crate::config::Config;
-use crate::doors::{self, DoorError, Opened};
+use crate::config::{Config, Connections};
+use crate::doors::{self, DoorError, Opened, Patience};
 use crate::routes::Door;
 use crate::{documents, local};
+use rustix::process::{Resource, Rlimit};
 use sd_notify::NotifyState;
 use sopwith_domain::command::Command;
 use sopwith_domain::ids::HostId;
@@ -17,6 +18,8 @@ use tokio::task::JoinSet;
 
 /// How long requests under way may take once the server is told to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Open files for the database, its readers, logs and local commands.
+const OWN_FILES: usize = 256;
 /// How often hosts that fell silent are looked for.
 const SILENCE_EVERY: Duration = Duration::from_secs(5);
 /// How long a host may be unheard of before it counts as silent, in milliseconds: longer than the longest exchange
@@ -51,6 +54,15 @@ impl Running {
     /// # Errors
     /// Says which part is in the way.
     pub async fn start(config: Config) -> Result<Self, ServeFailed> {
+        Self::start_with(config, Patience::default()).await
+    }
+
+    /// Does so with another patience towards slow peers.
+    ///
+    /// # Errors
+    /// Says which part is in the way.
+    pub async fn start_with(mut config: Config, patience: Patience) -> Result<Self, ServeFailed> {
+        config.connections = fitting(config.connections);
         let app = App::open(config)?;
         let operator = doors::listen(app.config.operator_listen)?;
         let agent = doors::listen(app.config.agent_listen)?;
@@ -61,7 +73,7 @@ impl Running {
         let mut doors = JoinSet::new();
         let mut open = |door: Door, opened: Opened| {
             let handle = axum_server::Handle::new();
-            doors.spawn(doors::serve(app.clone(), door, opened, handle.clone()));
+            doors.spawn(doors::serve(app.clone(), door, opened, handle.clone(), patience));
             handle
         };
         let handles = [open(Door::Operator, operator), open(Door::Agent, agent)];
@@ -87,6 +99,25 @@ impl Running {
         }
         None
     }
+}
+
+/// Raises the number of files that this process may have open, and returns the shares of the doors that fit into it.
+fn fitting(wanted: Connections) -> Connections {
+    let known = |limit: Option<u64>| limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let needed = u64::try_from(wanted.operators + wanted.agents + OWN_FILES).unwrap_or(u64::MAX);
+    let raised = Rlimit { current: limit.maximum.map_or(Some(needed), |max| Some(needed.min(max))), ..limit };
+    let files = match limit.current.is_some_and(|now| now < needed) {
+        // Where it may not be raised, what there is is shared out.
+        true if rustix::process::setrlimit(Resource::Nofile, raised).is_ok() => known(raised.current),
+        _ => known(limit.current),
+    };
+    let fits = wanted.within(files, OWN_FILES);
+    if fits != wanted {
+        let (operators, agents) = (fits.operators, fits.agents);
+        tracing::warn!(files, operators, agents, "too few files may be open for the connections configured");
+    }
+    fits
 }
 
 /// Runs the server until a signal ends it. SIGHUP reads signers, playbooks and policy again.

@@ -2,7 +2,8 @@
 
 use crate::app::App;
 use crate::problem::Fault;
-use crate::routes::{Need, Route};
+use crate::routes::{Door, Need, Route};
+use crate::turnstile::Full;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{Method, header};
@@ -14,7 +15,8 @@ use sopwith_domain::people::Role;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Counters that handlers keep.
+/// Counters that handlers and doors keep. A clone counts the same.
+#[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
     pub exchanges: IntCounter,
@@ -23,6 +25,8 @@ pub struct Metrics {
     records: IntCounter,
     logins: IntCounterVec,
     requests: IntCounterVec,
+    connections: IntGaugeVec,
+    turned_away: IntCounterVec,
 }
 
 impl Metrics {
@@ -42,7 +46,18 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
+        let connections = IntGaugeVec::new(
+            Opts::new("sopwith_connections", "Connections that are open, by door."),
+            &["door"],
+        )?;
+        registry.register(Box::new(connections.clone()))?;
         Ok(Self {
+            connections,
+            turned_away: labelled(
+                "sopwith_connections_refused_total",
+                "Connections turned away because a share was used up: the door's, an address', a host's.",
+                &["door", "share"],
+            )?,
             exchanges: counter("sopwith_exchanges_total", "Exchanges with agents that were answered.")?,
             rewinds: counter(
                 "sopwith_host_rewinds_total",
@@ -75,8 +90,27 @@ impl Metrics {
         self.records.inc_by(records as u64);
     }
 
-    pub fn request(&self, door: &str, status: u16) {
-        self.requests.with_label_values(&[door, &status.to_string()]).inc();
+    pub fn request(&self, door: Door, status: u16) {
+        self.requests.with_label_values(&[door.name(), &status.to_string()]).inc();
+    }
+
+    pub fn inside(&self, door: Door, connections: usize) {
+        let connections = i64::try_from(connections).unwrap_or(i64::MAX);
+        self.connections.with_label_values(&[door.name()]).set(connections);
+    }
+
+    /// Returns how many connections are open at a door.
+    pub fn open(&self, door: Door) -> i64 {
+        self.connections.with_label_values(&[door.name()]).get()
+    }
+
+    /// Returns how many connections were turned away at a door because this share was used up.
+    pub fn refused(&self, door: Door, full: Full) -> u64 {
+        self.turned_away.with_label_values(&[door.name(), full.name()]).get()
+    }
+
+    pub fn turned_away(&self, door: Door, full: Full) {
+        self.turned_away.with_label_values(&[door.name(), full.name()]).inc();
     }
 }
 

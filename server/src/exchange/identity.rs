@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use rusqlite::OptionalExtension;
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
-use sopwith_domain::ids::HostId;
+use sopwith_domain::ids::{Digest, HostId};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// The certificate that the connection was made with, if any; the TLS layer has checked that our CA made it.
@@ -74,6 +74,12 @@ impl PeerCertificate {
             Some(_) => Ok(AgentHost { host }),
         }
     }
+}
+
+/// Returns the digest of the certificate's key, by which its owner is told from others.
+pub fn key_digest(der: &[u8]) -> Option<Digest> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(Digest(Sha256::digest(certificate.public_key().raw).into()))
 }
 
 /// Returns the host's name from `URI:sopwith:host:NAME`, and the digest of its key.

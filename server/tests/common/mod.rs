@@ -18,7 +18,8 @@ use sopwith_protocol::exchange::{
 };
 use sopwith_protocol::signature::{PLAYBOOK_NAMESPACE, POLICY_NAMESPACE, sign};
 use sopwith_server::auth::token;
-use sopwith_server::config::Config;
+use sopwith_server::config::{Config, Connections};
+use sopwith_server::doors::Patience;
 use sopwith_server::exchange::join::make_token;
 use sopwith_server::serve::Running;
 use ssh_key::private::Ed25519Keypair;
@@ -88,12 +89,18 @@ pub fn config(dir: &std::path::Path) -> Config {
         names: vec!["127.0.0.1".into()],
         playbooks_dir: Some(dir.join("playbooks")),
         policy: None,
+        connections: Connections::default(),
     }
 }
 
 impl World {
     /// Starts a server with an owner's key, one signed playbook and the operators viewer, operator, approver, admin.
     pub async fn start() -> Self {
+        Self::start_with(Patience::default(), |_| {}).await
+    }
+
+    /// Does so with another patience and configuration.
+    pub async fn start_with(patience: Patience, change: impl FnOnce(&mut Config)) -> Self {
         crypto();
         let dir = tempfile::tempdir().unwrap();
         let signer = ssh_key::PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32]));
@@ -104,7 +111,9 @@ impl World {
         let signed = sign(&signer, PLAYBOOK_NAMESPACE, PLAYBOOK).unwrap();
         std::fs::write(dir.path().join("playbooks/start-it.yaml"), &signed.text).unwrap();
         std::fs::write(dir.path().join("playbooks/start-it.yaml.sig"), &signed.signature).unwrap();
-        let running = Running::start(config(dir.path())).await.unwrap();
+        let mut config = config(dir.path());
+        change(&mut config);
+        let running = Running::start_with(config, patience).await.unwrap();
         let http = client(&running.app.keys.ca_pem, None);
         let world = Self { dir, running, signer, http };
         for role in Role::ALL {
