@@ -152,7 +152,7 @@
       case "revoke":
         return { title: button.textContent + "?", text: "The host is no longer heard and gets no orders until it joins again.", word: "Revoke" };
       default:
-        return { title: button.textContent + "?", text: "", word: button.textContent };
+        return { title: button.textContent + "?", text: button.dataset.text ?? "", word: button.textContent };
     }
   };
   const ask = (button) => {

@@ -8,6 +8,7 @@ use crate::idempotency;
 use crate::input::BodyLimit;
 use crate::problem::Fault;
 use crate::routes::{Face, Need};
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -29,14 +30,35 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
     if let Err(fault) = admit(&guard, &mut request).await {
         return turned_away(&guard, &request, fault);
     }
+    let html = guard.face == Face::Page && wants_html(request.headers());
     let person = request.extensions().get::<Person>().cloned();
     let key = idempotency::key(request.headers());
-    match (person, key) {
+    let response = match (person, key) {
         (Some(person), Some(key)) if guard.face == Face::Api && request.method() == Method::POST => {
             idempotency::once(&guard, &person, &key, request, next).await
         }
         _ => next.run(request).await,
+    };
+    as_a_problem(response, html).await
+}
+
+/// Longest text of a refusal that is passed on, in bytes.
+const REFUSAL_BYTES_MAX: usize = 4 * 1024;
+
+/// Passes an answer on; a refusal that the framework made of a path or a query, in plain text, gets the shape that
+/// all refusals have here.
+async fn as_a_problem(response: Response, html: bool) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !status.is_client_error() || kind.is_some_and(|kind| !kind.starts_with("text/plain")) {
+        return response;
     }
+    let text = to_bytes(response.into_body(), REFUSAL_BYTES_MAX).await.unwrap_or_default();
+    let fault = match String::from_utf8_lossy(&text).trim() {
+        "" if status == StatusCode::NOT_FOUND => Fault::not_found("there is nothing at this address"),
+        text => Fault::new(status, "malformed", "The request cannot be understood", text),
+    };
+    if html { crate::pages::fault(&fault) } else { fault.into_response() }
 }
 
 async fn admit(guard: &Guard, request: &mut Request) -> Result<(), Fault> {

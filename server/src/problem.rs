@@ -1,6 +1,7 @@
 //! Errors as operators and agents read them: `application/problem+json` (RFC 9457) with a stable code each.
 
 use crate::ledger::Failed;
+use crate::plain::visible;
 use crate::readers::ReadFailed;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +24,7 @@ impl Fault {
             kind: format!("/problems/{code}"),
             title: title.into(),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: visible(&detail.into()).into_owned(),
             help: None,
             errors: Vec::new(),
         };

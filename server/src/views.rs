@@ -11,6 +11,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod window;
 mod words;
 
 pub use dry_run::dry_run_view;
@@ -24,4 +25,5 @@ pub use plan::{
 };
 pub use run::{run_state, run_view};
 pub use trust::trust_views;
+pub use window::{Window, windows};
 pub use words::{event_sentence, title};

@@ -20,7 +20,7 @@ use std::path::Path;
 fn projections(database: &Path) -> Vec<Vec<Value>> {
     let db = Connection::open(database).unwrap();
     let mut rows = Vec::new();
-    for table in ["incidents", "runs", "hosts", "host_epochs", "inspections"] {
+    for table in ["incidents", "runs", "hosts", "host_epochs", "inspections", "policies"] {
         let mut select = db.prepare(&format!("SELECT '{table}', * FROM {table} ORDER BY 2, 3")).unwrap();
         let width = select.column_count();
         let found = select.query_map([], |row| (0..width).map(|n| row.get(n)).collect()).unwrap();

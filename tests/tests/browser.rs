@@ -376,6 +376,8 @@ fn every_page_can_be_read_in_light_and_dark_at_every_width() {
             "/audit",
             "/more",
             "/automation",
+            "/policy",
+            "/account",
             "/dev/components",
         ];
         for scheme in [Scheme::Light, Scheme::Dark] {

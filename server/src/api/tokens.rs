@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::auth::Person;
-use crate::auth::token::{self, TokenRow};
+use crate::auth::token::{self, LABEL_BYTES_MAX, TokenRow};
 use crate::input::Input;
 use crate::problem::Fault;
 use crate::routes::{Need, Route};
@@ -13,8 +13,6 @@ use sopwith_domain::people::Role;
 use sopwith_domain::time::SECOND_MS;
 use sopwith_protocol::api::{NewToken, Page, TokenBody};
 
-/// Longest label of a token, in bytes.
-const LABEL_BYTES_MAX: usize = 64;
 /// Longest life that can be asked for, in seconds: ten years.
 const VALID_S_MAX: u64 = 10 * 365 * 86_400;
 

@@ -51,6 +51,21 @@ pub async fn login(
     name: &str,
     password: String,
 ) -> Result<(AccountName, NewSession), LoginFailed> {
+    let name = prove(app, address, name, password).await?;
+    let session = session::begin(app, &name, &format!("from {address}")).await?;
+    Ok((name, session))
+}
+
+/// Checks name and password.
+///
+/// # Errors
+/// Says that they are wrong, or that too many tries went before.
+pub async fn prove(
+    app: &App,
+    address: IpAddr,
+    name: &str,
+    password: String,
+) -> Result<AccountName, LoginFailed> {
     let now_ms = crate::clock::Reading::take().boot_ms;
     if let Some(wait_ms) = app.throttle.wait_ms(address, name, now_ms) {
         app.metrics.login("throttled");
@@ -71,8 +86,7 @@ pub async fn login(
     };
     app.throttle.succeeded(address, name.as_str());
     app.metrics.login("ok");
-    let session = session::begin(app, &name, &format!("from {address}")).await?;
-    Ok((name, session))
+    Ok(name)
 }
 
 async fn stored_hash(app: &App, name: AccountName) -> Result<Option<String>, ReadFailed> {

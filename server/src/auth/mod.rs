@@ -1,6 +1,7 @@
 //! Who a person is: by a session (cookie or bearer) or by an API token. What he may is his role in the journal's
 //! state, looked at anew with each request, so that disabling him takes effect at once.
 
+pub mod access;
 pub mod accounts;
 pub mod login;
 pub mod one_time;

@@ -2,7 +2,7 @@
 
 use super::secret;
 use crate::app::App;
-use crate::ledger::Failed;
+use crate::ledger::{Failed, RowsFailed};
 use crate::readers::ReadFailed;
 use rusqlite::{Connection, OptionalExtension, params};
 use sopwith_domain::command::Command;
@@ -55,7 +55,7 @@ pub async fn begin(app: &App, name: &AccountName, how: &str) -> Result<NewSessio
     let hash = secret::digest(&token);
     let expires_at = app.ledger.now().plus(ABSOLUTE_MS);
     let noted = Command::NoteAccess { by: name.clone(), what: format!("logged in {how}") };
-    let name = name.to_string();
+    let (name, how) = (name.to_string(), how.to_owned());
     let rows = move |tx: &rusqlite::Transaction<'_>, now: Timestamp| {
         tx.execute(
             "DELETE FROM sessions WHERE created_at <= ?1 OR seen_at <= ?2",
@@ -63,6 +63,7 @@ pub async fn begin(app: &App, name: &AccountName, how: &str) -> Result<NewSessio
         )?;
         let row = params![hash.as_slice(), name, now.0];
         tx.execute("INSERT INTO sessions VALUES (?1, ?2, ?3, ?3)", row)?;
+        tx.execute("INSERT OR REPLACE INTO last_logins VALUES (?1, ?2, ?3)", params![name, now.0, how])?;
         Ok(())
     };
     app.ledger.decide_with(noted, Box::new(rows)).await?;
@@ -77,6 +78,42 @@ pub async fn end(app: &App, name: &AccountName, hash: [u8; 32]) -> Result<(), Fa
     let noted = Command::NoteAccess { by: name.clone(), what: "logged out".into() };
     let rows = move |tx: &rusqlite::Transaction<'_>, _| {
         tx.execute("DELETE FROM sessions WHERE hash = ?1", [hash.as_slice()])?;
+        Ok(())
+    };
+    app.ledger.decide_with(noted, Box::new(rows)).await?;
+    Ok(())
+}
+
+/// Ends one of a person's sessions, by the id under which it is listed.
+///
+/// # Errors
+/// Turns away an id that is none of his.
+pub async fn end_listed(app: &App, by: &AccountName, owner: &AccountName, id: &str) -> Result<(), Failed> {
+    let noted = Command::NoteAccess { by: by.clone(), what: format!("ended a session of {owner}") };
+    let (owner, id) = (owner.to_string(), id.to_owned());
+    let rows = move |tx: &rusqlite::Transaction<'_>, _| {
+        let ended = tx.execute(
+            "DELETE FROM sessions WHERE name = ?1 AND lower(hex(substr(hash, 1, 8))) = ?2",
+            params![owner, id],
+        )?;
+        match ended {
+            0 => Err(RowsFailed::turned_away("not-found", "there is no such session; it may have ended")),
+            _ => Ok(()),
+        }
+    };
+    app.ledger.decide_with(noted, Box::new(rows)).await?;
+    Ok(())
+}
+
+/// Ends all of a person's sessions.
+///
+/// # Errors
+/// Returns the ledger's failure.
+pub async fn end_all(app: &App, by: &AccountName, owner: &AccountName) -> Result<(), Failed> {
+    let noted = Command::NoteAccess { by: by.clone(), what: format!("ended all sessions of {owner}") };
+    let owner = owner.to_string();
+    let rows = move |tx: &rusqlite::Transaction<'_>, _| {
+        tx.execute("DELETE FROM sessions WHERE name = ?1", [owner])?;
         Ok(())
     };
     app.ledger.decide_with(noted, Box::new(rows)).await?;

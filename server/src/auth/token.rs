@@ -9,6 +9,8 @@ use sopwith_domain::command::Command;
 use sopwith_domain::ids::AccountName;
 use sopwith_domain::time::Timestamp;
 
+/// Longest label of a token, in bytes.
+pub const LABEL_BYTES_MAX: usize = 64;
 /// Most tokens of one person that have not ended.
 pub const TOKENS_MAX: i64 = 50;
 
@@ -106,15 +108,27 @@ pub async fn make(
 /// # Errors
 /// Turns away an id that is not his or is revoked already.
 pub async fn revoke(app: &App, name: &AccountName, id: &str) -> Result<(), Failed> {
-    let noted = Command::NoteAccess { by: name.clone(), what: format!("revoked API token {id:.16}") };
-    let (owner, id) = (name.to_string(), id.to_owned());
+    revoke_of(app, name, name, id).await
+}
+
+/// Revokes a person's token on behalf of another, who may.
+///
+/// # Errors
+/// Turns away an id that is not the owner's or is revoked already.
+pub async fn revoke_of(app: &App, by: &AccountName, owner: &AccountName, id: &str) -> Result<(), Failed> {
+    let whose = if by == owner { String::new() } else { format!(" of {owner}") };
+    let what = format!("revoked API token {:.64}{whose}", crate::plain::visible(id));
+    let noted = Command::NoteAccess { by: by.clone(), what };
+    let (owner, id) = (owner.to_string(), id.to_owned());
     let rows = move |tx: &rusqlite::Transaction<'_>, now: Timestamp| {
         let revoked = tx.execute(
             "UPDATE tokens SET revoked_at = ?3 WHERE id = ?1 AND name = ?2 AND revoked_at IS NULL",
             params![id, owner, now.0],
         )?;
         match revoked {
-            0 => Err(RowsFailed::turned_away("not-found", "you have no such token")),
+            0 => {
+                Err(RowsFailed::turned_away("not-found", "there is no such token; it may be revoked already"))
+            }
             _ => Ok(()),
         }
     };

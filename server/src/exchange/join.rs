@@ -5,9 +5,10 @@ use crate::auth::secret;
 use crate::input::Input;
 use crate::ledger::{Failed, Rows, RowsFailed};
 use crate::problem::Fault;
+use crate::readers::ReadFailed;
 use axum::Json;
 use axum::extract::State;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sopwith_domain::command::Command;
 use sopwith_domain::ids::{AccountName, HostId};
 use sopwith_domain::time::Timestamp;
@@ -154,4 +155,59 @@ pub async fn make_token(
     };
     app.ledger.decide_with(noted, Box::new(rows)).await?;
     Ok(NewJoinToken { token, expires_at })
+}
+
+/// A join token that can still be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WaitingToken {
+    /// The first digits of its hash.
+    pub id: String,
+    /// The host that it is for, where it is for one.
+    pub host: Option<String>,
+    pub by: String,
+    pub expires_at: Timestamp,
+}
+
+/// Returns the join tokens that can still be used, those that end first first.
+///
+/// # Errors
+/// Returns the database's failure.
+pub fn waiting(db: &Connection, now: Timestamp) -> Result<Vec<WaitingToken>, ReadFailed> {
+    let mut select = db.prepare_cached(
+        "SELECT lower(hex(substr(hash, 1, 8))), host, created_by, expires_at FROM join_tokens
+         WHERE used_at IS NULL AND expires_at > ?1 ORDER BY expires_at LIMIT 200",
+    )?;
+    let rows = select.query_map([now.0], |row| {
+        Ok(WaitingToken {
+            id: row.get(0)?,
+            host: row.get(1)?,
+            by: row.get(2)?,
+            expires_at: Timestamp(row.get(3)?),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Takes a join token back that nobody has used, by the id under which it is listed.
+///
+/// # Errors
+/// Turns away an id that is none.
+pub async fn take_back(app: &App, by: &AccountName, id: &str) -> Result<(), Failed> {
+    let noted = Command::NoteAccess { by: by.clone(), what: "took a join token back".into() };
+    let id = id.to_owned();
+    let rows = move |tx: &Transaction<'_>, _| {
+        let gone = tx.execute(
+            "DELETE FROM join_tokens WHERE used_at IS NULL AND lower(hex(substr(hash, 1, 8))) = ?1",
+            [id],
+        )?;
+        match gone {
+            0 => Err(RowsFailed::turned_away(
+                "not-found",
+                "there is no such token; it was used or has expired",
+            )),
+            _ => Ok(()),
+        }
+    };
+    app.ledger.decide_with(noted, Box::new(rows)).await?;
+    Ok(())
 }

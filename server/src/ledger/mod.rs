@@ -11,6 +11,7 @@ mod hooks;
 mod index;
 pub mod inspections;
 mod news;
+pub mod policies;
 pub mod projection;
 mod schema;
 mod writer;

@@ -4,6 +4,7 @@
 
 use super::inspections::Reported;
 use super::news::About;
+use super::policies::Put;
 use rusqlite::{Connection, params};
 use sopwith_domain::event::Event;
 use sopwith_domain::evolve::ended;
@@ -22,6 +23,7 @@ pub struct Touched {
     hosts: BTreeSet<HostId>,
     epochs: Vec<(HostId, Epoch, Timestamp)>,
     inspections: Reported,
+    policies: Put,
 }
 
 impl Touched {
@@ -35,6 +37,7 @@ impl Touched {
             self.epochs.push((host.clone(), *epoch, at));
         }
         self.inspections.add(event);
+        self.policies.add(at, event);
     }
 
     /// Writes the rows of everything touched.
@@ -55,6 +58,7 @@ impl Touched {
         for (host, epoch, at) in &self.epochs {
             insert.execute(params![host.as_str(), epoch.0.to_string(), at.0])?;
         }
+        self.policies.write(to)?;
         self.inspections.write(to)
     }
 }

@@ -22,10 +22,15 @@ CREATE TABLE IF NOT EXISTS host_epochs (
 CREATE TABLE IF NOT EXISTS inspections (
     host TEXT NOT NULL, day TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (host, day)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS policies (
+    version INTEGER PRIMARY KEY, set_at INTEGER NOT NULL, set_by TEXT NOT NULL, signer TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
 ";
 
 /// Names of the projection tables.
-pub const PROJECTION_TABLES: [&str; 5] = ["incidents", "runs", "hosts", "host_epochs", "inspections"];
+pub const PROJECTION_TABLES: [&str; 6] =
+    ["incidents", "runs", "hosts", "host_epochs", "inspections", "policies"];
 
 /// Credentials and remembered answers.
 pub const ACCESS: &str = "
@@ -34,6 +39,9 @@ CREATE TABLE IF NOT EXISTS accounts (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS sessions (
     hash BLOB PRIMARY KEY, name TEXT NOT NULL, created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS last_logins (
+    name TEXT PRIMARY KEY, at INTEGER NOT NULL, how TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS tokens (
     id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, name TEXT NOT NULL, label TEXT NOT NULL,

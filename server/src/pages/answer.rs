@@ -54,6 +54,13 @@ impl Did {
             "stopped" => "Automation is stopped.",
             "resumed" => "Automation is on again.",
             "revoked" => "The host is revoked.",
+            "taken-back" => "The join token is worthless now.",
+            "role" => "The role is changed.",
+            "disabled" => "The account is disabled.",
+            "signed-out" => "All sessions are ended.",
+            "session-ended" => "The session is ended.",
+            "token-revoked" => "The token is revoked.",
+            "password" => "Your password is changed, and your other sessions are ended.",
             _ => return None,
         }))
     }

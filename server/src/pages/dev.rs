@@ -7,7 +7,8 @@ use super::frame::{Frame, Notice, Place, Viewer, notice_box, page};
 use super::glyph::Glyph;
 use super::samples::World;
 use super::{
-    approvals, audit, diff, hosts, incident, incidents, inspection, more, overview, run, runs, sops,
+    account, approvals, audit, diff, hosts, incident, incidents, inspection, more, overview, people, policy,
+    run, runs, sample_access, sops,
 };
 use crate::views::{self, Presence};
 use maud::{Markup, html};
@@ -80,6 +81,7 @@ pub fn components(world: &World) -> Markup {
 pub fn all(world: &World, role: Role) -> Vec<(String, Markup)> {
     let at = |title: &str, place| frame(world, title, place, role);
     let state = &world.state;
+    let access = sample_access::of(world, role);
     let mut pages =
         vec![("components".to_owned(), components(world)), ("login".to_owned(), more::login(None, "", "/"))];
     let mut add =
@@ -135,7 +137,7 @@ pub fn all(world: &World, role: Role) -> Vec<(String, Markup)> {
             Digest::of(b"ca")
         ),
     };
-    add("hosts", f.clone(), hosts::content(&f, &all, (!all.is_empty()).then_some(&token)));
+    add("hosts", f.clone(), hosts::content(&f, &all, (!all.is_empty()).then_some(&token), &access.waiting));
     for (number, (host, report)) in world.inspections().iter().enumerate() {
         let view = views::inspection_view(host, report, vec![report.day.to_string(), "2026-01-01".into()]);
         add(&format!("inspection-{number}"), f.clone(), inspection::content(&f, &view));
@@ -145,7 +147,23 @@ pub fn all(world: &World, role: Role) -> Vec<(String, Markup)> {
     let entries = world.audit();
     add("audit", f.clone(), audit::content(&f, &entries[entries.len().saturating_sub(40)..]));
     let f = at("More", Place::More);
-    add("more", f.clone(), more::more(&f, state.policy.as_ref().map(|p| &p.policy), &state.people));
+    add("more", f.clone(), more::more(&f));
+    let f = at("Policy and budgets", Place::More);
+    add("policy", f.clone(), policy::content(&f, &policy::View::of(state, world.now, world.policies())));
+    let f = at("You", Place::More);
+    add("account", f.clone(), account::content(&f, &access.of, access.token.as_ref()));
+    if role == Role::Admin {
+        let f = at("People", Place::More);
+        add(
+            "people",
+            f.clone(),
+            people::list(&f, &state.people, &access.summaries, access.password.as_ref()),
+        );
+        for (name, person) in &state.people {
+            add(&format!("person-{name}"), f.clone(), people::one(&f, name, person, &access.of, None));
+        }
+    }
+    let f = at("Automation", Place::More);
     add("automation", f.clone(), more::automation(&f, ""));
     add(
         "failure",

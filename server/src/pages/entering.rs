@@ -40,10 +40,9 @@ fn shown(status: StatusCode, notice: Option<&Notice>, name: &str, next: &str) ->
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LoginFields {
-    #[serde(default)]
     name: String,
-    #[serde(default)]
     password: String,
     #[serde(default)]
     next: String,

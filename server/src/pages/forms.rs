@@ -7,7 +7,7 @@ use super::{diff, hosts, incident, more, past};
 use crate::api::{Chosen, ask_and_wait, decide_on};
 use crate::app::App;
 use crate::auth::Person;
-use crate::exchange::join::make_token;
+use crate::exchange::join::{make_token, take_back as take_token_back};
 use crate::problem::Fault;
 use crate::views;
 use axum::extract::{Path, State};
@@ -17,9 +17,10 @@ use sopwith_domain::approval::Vote;
 use sopwith_domain::command::Command;
 use sopwith_domain::ids::{Digest, HostId, IncidentId};
 use sopwith_domain::time::HOUR_MS;
-use sopwith_protocol::api::{DecisionBody, PlanView};
+use sopwith_protocol::api::{DecisionBody, JoinToken, PlanView};
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DecisionFields {
     /// Digest of the plan that stood beside the form.
     plan: Digest,
@@ -89,6 +90,7 @@ fn incident_refused(app: &App, person: &Person, id: IncidentId, fault: &Fault, r
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReasonFields {
     #[serde(default)]
     reason: String,
@@ -187,8 +189,8 @@ async fn switch(
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JoinFields {
-    #[serde(default)]
     host: String,
 }
 
@@ -202,29 +204,39 @@ pub async fn join_token(
         Ok(host) => make_token(&app, &person.name, host, HOUR_MS).await.map_err(Fault::from),
         Err(invalid) => Err(Fault::invalid(invalid.to_string())),
     };
-    let frame = frame(&app, &person, "Hosts", Place::Hosts);
-    let all = super::reading::host_views(&app);
     match made {
-        Ok(made) => {
-            let line = app.join_line(&made.token, made.expires_at);
-            show(&frame, hosts::content(&frame, &all, Some(&line)))
-        }
+        Ok(made) => hosts_again(&app, &person, Ok(&app.join_line(&made.token, made.expires_at))).await,
+        Err(fault) => hosts_again(&app, &person, Err(&fault)).await,
+    }
+}
+
+/// Shows the hosts with a token that was made, or with what was refused.
+async fn hosts_again(app: &App, person: &Person, outcome: Result<&JoinToken, &Fault>) -> Response {
+    let frame = frame(app, person, "Hosts", Place::Hosts);
+    let waiting = match super::reading::waiting_tokens(app, &frame).await {
+        Ok(waiting) => waiting,
+        Err(error) => return super::fault(&error.into()),
+    };
+    let all = super::reading::host_views(app);
+    match outcome {
+        Ok(token) => show(&frame, hosts::content(&frame, &all, Some(token), &waiting)),
         Err(fault) => {
-            let frame = Frame { notice: Some(refusal(&fault)), ..frame };
-            show_as(fault.status(), &frame, hosts::content(&frame, &all, None))
+            let frame = Frame { notice: Some(refusal(fault)), ..frame };
+            show_as(fault.status(), &frame, hosts::content(&frame, &all, None, &waiting))
         }
+    }
+}
+
+pub async fn take_back(State(app): State<App>, person: Person, Path(id): Path<String>) -> Response {
+    match take_token_back(&app, &person.name, &id).await {
+        Ok(()) => on_to("/hosts?did=taken-back"),
+        Err(failed) => hosts_again(&app, &person, Err(&failed.into())).await,
     }
 }
 
 pub async fn revoke(State(app): State<App>, person: Person, Path(host): Path<HostId>) -> Response {
     match app.ledger.decide(Command::Revoke { host, by: person.name.clone() }).await {
         Ok(_) => on_to("/hosts?did=revoked"),
-        Err(failed) => {
-            let fault = Fault::from(failed);
-            let frame =
-                Frame { notice: Some(refusal(&fault)), ..frame(&app, &person, "Hosts", Place::Hosts) };
-            let all = super::reading::host_views(&app);
-            show_as(fault.status(), &frame, hosts::content(&frame, &all, None))
-        }
+        Err(failed) => hosts_again(&app, &person, Err(&failed.into())).await,
     }
 }

@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sopwith_domain::people::Role;
 use sopwith_domain::time::Timestamp;
 use sopwith_protocol::api::Automation;
+use std::borrow::Cow;
 
 /// Where in the navigation a page stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,24 +129,12 @@ fn document(title: &str, frame: Option<&Frame>, body: Markup) -> Markup {
     visible(document)
 }
 
-/// Writes out the characters that change the order or the look of the text around them. None of ours does; what a
-/// host or a log sends must not make a path or a name read as another.
+/// Writes out what would be misleading anywhere on the page: none of our own characters is.
 fn visible(document: Markup) -> Markup {
-    let misleading = |c: char| {
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{7f}'..='\u{9f}')
-            || (c < ' ' && !matches!(c, '\n' | '\t'))
-    };
-    if !document.0.contains(misleading) {
-        return document;
+    match crate::plain::visible(&document.0) {
+        Cow::Borrowed(_) => document,
+        Cow::Owned(shown) => PreEscaped(shown),
     }
-    let mut shown = String::with_capacity(document.0.len() + 64);
-    for c in document.0.chars() {
-        match misleading(c) {
-            true => shown.push_str(&format!("[U+{:04X}]", u32::from(c))),
-            false => shown.push(c),
-        }
-    }
-    PreEscaped(shown)
 }
 
 fn top(frame: &Frame) -> Markup {
@@ -156,7 +145,7 @@ fn top(frame: &Frame) -> Markup {
             input #q type="search" name="q" placeholder="Host, unit or INC-7" maxlength="200" autocomplete="off";
         }
         div #automation { (automation(frame)) }
-        a.account href="/more" { (frame.viewer.name) " " span.muted { (frame.viewer.role) } }
+        a.account href="/account" { (frame.viewer.name) " " span.muted { (frame.viewer.role) } }
     }
 }
 

@@ -24,11 +24,13 @@ pub enum Glyph {
     Host,
     List,
     More,
+    Person,
+    Key,
     Sopwith,
 }
 
 impl Glyph {
-    pub const ALL: [Glyph; 20] = [
+    pub const ALL: [Glyph; 22] = [
         Self::Check,
         Self::Triangle,
         Self::Diamond,
@@ -48,6 +50,8 @@ impl Glyph {
         Self::Host,
         Self::List,
         Self::More,
+        Self::Person,
+        Self::Key,
         Self::Sopwith,
     ];
 
@@ -76,6 +80,11 @@ impl Glyph {
             Self::Host => ("", "M2.5 3h11v4h-11zM2.5 9h11v4h-11zM5 5h.1M5 11h.1"),
             Self::List => ("", "M5.5 4h8M5.5 8h8M5.5 12h8M2.5 4h.1M2.5 8h.1M2.5 12h.1"),
             Self::More => ("", "M3.5 8h.1M8 8h.1M12.5 8h.1"),
+            Self::Person => (
+                "",
+                "M8 2.5a2.8 2.8 0 110 5.6A2.8 2.8 0 018 2.5zM2.8 13.8c.4-3 2.4-4.2 5.2-4.2s4.8 1.2 5.2 4.2",
+            ),
+            Self::Key => ("", "M5.5 7.5a3 3 0 110 6 3 3 0 010-6zM7.6 8.4l5.6-5.6M10.6 5.4l2.2 2.2"),
             Self::Sopwith => ("", "M1.5 5h13M1.5 10h13M4.5 5v5M11.5 5v5M8 2v11.5M6 13.5h4"),
         }
     }

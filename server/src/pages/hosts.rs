@@ -3,11 +3,17 @@
 use super::components::{empty, facts, host_state};
 use super::frame::Frame;
 use super::when::when;
+use crate::exchange::join::WaitingToken;
 use maud::{Markup, html};
 use sopwith_domain::people::Role;
 use sopwith_protocol::api::{HostView, JoinToken};
 
-pub fn content(frame: &Frame, hosts: &[HostView], token: Option<&JoinToken>) -> Markup {
+pub fn content(
+    frame: &Frame,
+    hosts: &[HostView],
+    token: Option<&JoinToken>,
+    waiting: &[WaitingToken],
+) -> Markup {
     html! {
         h1 { "Hosts" }
         @if let Some(token) = token { (joining(frame, token)) }
@@ -25,7 +31,25 @@ pub fn content(frame: &Frame, hosts: &[HostView], token: Option<&JoinToken>) -> 
                     div.actions { button { "Make a join token" } }
                 }
             }
+            @if !waiting.is_empty() { section.stack-s { h2 { "Join tokens that wait" } (tokens(frame, waiting)) } }
         }
+    }
+}
+
+/// Returns the tokens that can still be used, each with what takes it back.
+fn tokens(frame: &Frame, waiting: &[WaitingToken]) -> Markup {
+    html! {
+        ul.rows { @for token in waiting { li { div.row.plain {
+            div.text {
+                span.what { @match &token.host { Some(host) => { "For " (host) }, None => "For any new host" } }
+                span.more {
+                    code { (token.id) } " · made by " (token.by) " · ends " (when(&token.expires_at.to_string(), frame.now))
+                }
+            }
+            div.deed { form method="post" action={ "/hosts/join-tokens/" (token.id) "/take-back" } {
+                button.grave aria-label={ "Take back token " (token.id) } { "Take back" }
+            } }
+        } } } }
     }
 }
 

@@ -1,78 +1,33 @@
 //! Small pages: more, automation, sign-in, and what stands where a page cannot.
 
-use super::components::{Tone, badge, facts};
+use super::components::{Tone, badge};
 use super::frame::{Frame, Notice, bare, notice_box};
 use super::glyph::Glyph;
-use super::when::{span, when};
+use super::when::when;
 use maud::{Markup, html};
-use sopwith_domain::ids::AccountName;
-use sopwith_domain::people::{Person, Role};
-use sopwith_domain::policy::{Hosts, Policy};
-use std::collections::BTreeMap;
+use sopwith_domain::people::Role;
 
 /// Longest reason that the forms take; the same as the domain's bound.
 pub const REASON_MAX: usize = sopwith_domain::approval::REASON_BYTES_MAX;
 
-pub fn more(frame: &Frame, policy: Option<&Policy>, people: &BTreeMap<AccountName, Person>) -> Markup {
+pub fn more(frame: &Frame) -> Markup {
     html! {
         h1 { "More" }
         nav.links aria-label="More pages" {
-            a href="/sops" { (Glyph::Book.svg()) "SOPs" }
-            a href="/hosts" { (Glyph::Host.svg()) "Hosts" }
-            a href="/audit" { (Glyph::List.svg()) "Audit" }
-            a href="/automation" { (Glyph::Bars.svg()) "Stop or resume automation" }
+            (link("/sops", Glyph::Book, "SOPs", "what may be done about which fault"))
+            (link("/hosts", Glyph::Host, "Hosts", "which are heard, and how more join"))
+            (link("/policy", Glyph::Stamp, "Policy and budgets", "what runs without a person, and what is left"))
+            (link("/automation", Glyph::Bars, "Automation", "stop or resume all of it"))
+            (link("/audit", Glyph::List, "Audit", "everything that was done, and by whom"))
+            @if frame.may(Role::Admin) { (link("/people", Glyph::Person, "People", "accounts, roles, sessions")) }
+            (link("/account", Glyph::Key, "You", "your password, sessions and API tokens"))
         }
-        section.stack-s {
-            h2 { "You" }
-            (facts(&[("Name", html! { (frame.viewer.name) }), ("Role", html! { (frame.viewer.role) ", " span.muted { (role_words(frame.viewer.role)) } })]))
-            form method="post" action="/logout" { button { "Sign out" } }
-        }
-        section.stack-s.prose { h2 { "Policy in force" } (policy_facts(policy)) }
-        @if frame.may(Role::Admin) {
-            section.stack-s {
-                h2 { "People" }
-                ul.rows { @for (name, person) in people { li { div.row.plain {
-                    span.text { span.what { (name) } }
-                    span.state { @if person.disabled { (badge(Tone::Paused, Glyph::Cross, "Disabled")) } @else { (person.role) } }
-                    span.at {}
-                } } } }
-                p.muted { "Accounts are made and changed with sopwith-server on its machine." }
-            }
-        }
+        section { form method="post" action="/logout" { button { "Sign out " (frame.viewer.name) } } }
     }
 }
 
-fn role_words(role: Role) -> &'static str {
-    match role {
-        Role::Viewer => "sees everything",
-        Role::Operator => "may also stop automation, cancel runs and close incidents",
-        Role::Approver => "may also approve and deny plans",
-        Role::Admin => "may do everything",
-    }
-}
-
-fn policy_facts(policy: Option<&Policy>) -> Markup {
-    let Some(policy) = policy else {
-        return html! { p { "None: people decide about every plan." } };
-    };
-    html! { (facts(&[
-        ("Version", html! { (policy.version) }),
-        ("By itself", html! {
-            @if policy.auto.is_empty() { "no SOP" }
-            @for (index, playbook) in policy.auto.iter().enumerate() { @if index > 0 { ", " } a href={ "/sops/" (playbook) } { (playbook) } }
-        }),
-        ("On", html! { @match &policy.hosts {
-            Hosts::All => "all hosts",
-            Hosts::Named(hosts) if hosts.is_empty() => "no host",
-            Hosts::Named(hosts) => @for (index, host) in hosts.iter().enumerate() { @if index > 0 { ", " } (host) },
-        } }),
-        ("Approvals", html! { (policy.approvers) ", within " (span(policy.proposal_valid_ms)) "; valid for " (span(policy.approval_valid_ms)) }),
-        ("At once", html! { (policy.at_once.overall) " overall, " (policy.at_once.per_host) " on a host, " (policy.at_once.per_playbook) " of one SOP" }),
-        ("Budgets", html! { "automatic runs an hour: " (policy.budgets.per_host) " on a host, " (policy.budgets.per_playbook) " of one SOP, " (policy.budgets.per_service) " on one service" }),
-        ("Many hosts", html! { "the same fault on " (policy.fleet.hosts) " hosts within " (span(i64::from(policy.fleet.window_s) * 1000)) " is told as one; one host first, others after " (span(i64::from(policy.fleet.bake_s) * 1000)) "; failed run " (policy.fleet.failures) " stops it" }),
-        ("Storm", html! { "nothing starts while " (policy.storm.sick_percent) " % of the hosts are sick, or after " (policy.storm.raised_per_minute) " faults in a minute, for " (span(i64::from(policy.storm.cool_down_s) * 1000)) }),
-        ("Tries", html! { (policy.attempts_per_day) " automatic a day for one fault; " (policy.per_hour) " runs an hour" }),
-    ])) }
+fn link(href: &str, glyph: Glyph, word: &str, about: &str) -> Markup {
+    html! { a href=(href) { (glyph.svg()) span { (word) span.more { (about) } } } }
 }
 
 /// Returns the page on which automation is stopped and resumed.

@@ -1,16 +1,21 @@
 //! Handlers of the pages that only show. Each takes a view of the state, briefly, and renders it.
 
 use super::answer::{Did, frame, missing, show};
-use super::frame::Place;
-use super::{approvals, audit, hosts, incident, incidents, inspection, more, overview, run, runs, sops};
+use super::frame::{Frame, Place};
+use super::{
+    approvals, audit, hosts, incident, incidents, inspection, more, overview, policy, run, runs, sops,
+};
 use crate::app::App;
 use crate::auth::Person;
-use crate::ledger::{STREAM, inspections};
+use crate::exchange::join::{WaitingToken, waiting};
+use crate::ledger::{STREAM, inspections, policies};
+use crate::readers::ReadFailed;
 use crate::views;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use sopwith_domain::ids::{Digest, HostId, IncidentId, PlaybookId};
 use sopwith_domain::inspection::Day;
+use sopwith_domain::people::Role;
 use sopwith_journal::sqlite::read_in;
 
 pub async fn overview_page(State(app): State<App>, person: Person) -> Response {
@@ -115,8 +120,21 @@ pub async fn sop_page(State(app): State<App>, person: Person, Path(id): Path<Str
 pub async fn hosts_page(State(app): State<App>, person: Person, Query(did): Query<Did>) -> Response {
     let mut frame = frame(&app, &person, "Hosts", Place::Hosts);
     frame.notice = did.notice();
+    let waiting = match waiting_tokens(&app, &frame).await {
+        Ok(waiting) => waiting,
+        Err(error) => return super::fault(&error.into()),
+    };
     frame.live = Some("all".into());
-    show(&frame, hosts::content(&frame, &host_views(&app), None))
+    show(&frame, hosts::content(&frame, &host_views(&app), None, &waiting))
+}
+
+/// Returns the join tokens that can still be used, to whoever may make some.
+pub async fn waiting_tokens(app: &App, frame: &Frame) -> Result<Vec<WaitingToken>, ReadFailed> {
+    if !frame.may(Role::Admin) {
+        return Ok(Vec::new());
+    }
+    let now = frame.now;
+    app.readers.read(move |db| waiting(db, now)).await
 }
 
 pub async fn inspection_page(
@@ -166,11 +184,16 @@ pub async fn audit_page(
 
 pub async fn more_page(State(app): State<App>, person: Person) -> Response {
     let frame = frame(&app, &person, "More", Place::More);
-    let (policy, people) = {
-        let state = app.ledger.state();
-        (state.policy.as_ref().map(|in_force| in_force.policy.clone()), state.people.clone())
-    };
-    show(&frame, more::more(&frame, policy.as_ref(), &people))
+    show(&frame, more::more(&frame))
+}
+
+pub async fn policy_page(State(app): State<App>, person: Person) -> Result<Response, Response> {
+    let mut frame = frame(&app, &person, "Policy and budgets", Place::More);
+    frame.live = Some("all".into());
+    let history = app.readers.read(|db| Ok(policies::read(db)?)).await;
+    let history = history.map_err(|error| super::fault(&error.into()))?;
+    let view = policy::View::of(&app.ledger.state(), frame.now, history);
+    Ok(show(&frame, policy::content(&frame, &view)))
 }
 
 pub async fn automation_page(State(app): State<App>, person: Person, Query(did): Query<Did>) -> Response {

@@ -378,6 +378,7 @@ pub fn stopped() -> World {
     }
     let reason = "restarts make the database failover worse, see the bridge call".to_owned();
     world.does(Command::Stop { by: person("alice"), reason });
+    world.sets_policies();
     world.passes(MINUTE_MS);
     world
 }

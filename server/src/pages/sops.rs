@@ -3,6 +3,7 @@
 use super::components::{digest, empty, facts, risk_words};
 use super::decision::record;
 use super::frame::Frame;
+use super::policy::{environment, stage};
 use super::when::{span, when};
 use super::wording;
 use maud::{Markup, html};
@@ -100,9 +101,9 @@ pub fn document(
                 ("Risk", html! { (crate::views::risk(sop.risk)) span.muted { ", " (risk_words(crate::views::risk(sop.risk))) } }),
                 ("Runs", html! { @if standing(sop, policy) { "by itself, as the policy in force permits" } @else { "after people's approval" } }),
                 ("Record", record(runs)),
-                ("Trust", earned(frame, trust)),
                 ("Signed by", html! { (installed.signer) ", installed " (when(&installed.installed_at.to_string(), frame.now)) }),
             ])) }
+            section { h2 { "Trust" } (earned(frame, trust)) }
             (texts("Preconditions", &sop.preconditions))
             (texts("Cautions", &sop.cautions))
             section { h2 { "Answers" } (answers(sop)) }
@@ -124,21 +125,42 @@ pub fn document(
     }
 }
 
-/// Says how far the SOP is trusted where, and what it has to show for more.
+/// Says how far the SOP is trusted where: what it has earned, what it lacks, and what brought it there.
 fn earned(frame: &Frame, trust: &[TrustView]) -> Markup {
     html! {
-        @if trust.is_empty() { "as the policy says; it has nothing to earn" }
-        @for one in trust {
-            p {
-                strong { (one.stage) } " in " (one.environment)
-                @if one.stage != "auto" { ", " (one.count) " of " (one.runs) " towards the next stage" }
-                span.muted {
-                    ", " (one.reason)
-                    @if let Some(since) = &one.since { ", since " (when(since, frame.now)) }
-                }
+        @if trust.is_empty() { p { "It has nothing to earn: the policy asks nothing of it, or does not let it run by itself." } }
+        @else { ul.rows { @for one in trust { li { div.row.plain {
+            span.text {
+                span.what { (environment(&one.environment)) }
+                span.more { (progress(one)) }
+                span.more { (one.reason) @if let Some(since) = &one.since { ", " (when(since, frame.now)) } }
             }
-        }
+            span.state { (stage(&one.stage)) }
+            span.at {}
+        } } } } }
     }
+}
+
+/// Says what an SOP has to show at its stage, and what it lacks for the next one.
+fn progress(one: &TrustView) -> String {
+    let proofs = |n: u32| match (one.stage.as_str(), n) {
+        ("shadow", 1) => "dry run with nothing in the way".to_owned(),
+        ("shadow", _) => "dry runs with nothing in the way".to_owned(),
+        (_, 1) => "verified run".to_owned(),
+        _ => "verified runs".to_owned(),
+    };
+    if one.stage == "auto" {
+        return format!(
+            "It has earned to run by itself; {} {} since. One failure takes it down.",
+            one.count,
+            proofs(one.count)
+        );
+    }
+    let (lacks, next) = (
+        one.runs.saturating_sub(one.count),
+        if one.stage == "shadow" { "people may approve it" } else { "it runs by itself" },
+    );
+    format!("It has {} of {} {}; {lacks} more and {next}.", one.count, one.runs, proofs(one.runs))
 }
 
 fn texts(title: &str, lines: &[String]) -> Markup {
