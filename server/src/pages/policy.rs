@@ -8,6 +8,7 @@ use super::when::{span, when};
 use crate::ledger::policies::Kept;
 use crate::views::Window;
 use maud::{Markup, html};
+use sopwith_domain::playbook::Risk;
 use sopwith_domain::policy::{Hosts, Policy};
 use sopwith_domain::state::{Installed, State};
 use sopwith_domain::trust::{EVERYWHERE, Stage, UNSTATED};
@@ -19,6 +20,8 @@ pub struct Named {
     pub id: String,
     /// Nothing where no SOP of this name is installed.
     pub title: Option<String>,
+    /// Its own risk class leaves each plan to people, whatever the policy says.
+    pub for_people: bool,
     pub trust: Vec<TrustView>,
 }
 
@@ -43,6 +46,7 @@ impl View {
             Named {
                 id: id.to_string(),
                 title: installed.map(|i| i.playbook.title.clone()),
+                for_people: installed.is_some_and(|i| i.playbook.risk != Risk::Auto),
                 trust: installed.map(|i| crate::views::trust_views(state, i)).unwrap_or_default(),
             }
         });
@@ -65,7 +69,7 @@ pub fn content(frame: &Frame, view: &View) -> Markup {
         }
         section.stack-s { h2 { "Runs without a person" } (alone(view)) }
         @if let Some(policy) = &view.policy { section.stack-s.prose { h2 { "Limits" } (limits(policy)) } }
-        section.stack-s { h2 { "What is left" } (left(&view.budgets)) }
+        section.stack-s { h2 { "What is left" } (left(view)) }
         section.stack-s { h2 { "Windows and holds" } (windows(frame, &view.windows)) }
         section.stack-s { h2 { "What was in force" } (history(frame, &view.history)) }
     }
@@ -117,10 +121,11 @@ fn sop(named: &Named) -> Markup {
         a.row.plain href={ "/sops/" (named.id) } {
             span.text {
                 span.what { (title) }
-                span.more { (named.id) }
+                span.more { (named.id) @if named.for_people { ". Its risk class leaves each plan to people, whatever the policy says." } }
             }
             span.state {
-                @if named.trust.is_empty() { (stage("auto")) }
+                @if named.for_people { (stage("suggest")) }
+                @else if named.trust.is_empty() { (stage("auto")) }
                 @for one in &named.trust { span.line-by { (stage(&one.stage)) @if named.trust.len() > 1 || one.environment != EVERYWHERE { span.muted { (environment(&one.environment)) } } } }
             }
             span.at {}
@@ -141,8 +146,8 @@ pub fn stage(name: &str) -> Markup {
 /// Returns an environment in words.
 pub fn environment(name: &str) -> String {
     match name {
-        EVERYWHERE => "everywhere".into(),
-        UNSTATED => "hosts that do not say where they belong".into(),
+        EVERYWHERE => "Everywhere".into(),
+        UNSTATED => "Hosts that do not say where they belong".into(),
         other => other.into(),
     }
 }
@@ -182,12 +187,13 @@ fn limits(policy: &Policy) -> Markup {
 }
 
 /// Returns what the budgets leave, the one that is nearest to its end first within each kind.
-pub fn left(rows: &[BudgetRow]) -> Markup {
+fn left(view: &View) -> Markup {
+    let installed = |id: &str| view.named.iter().all(|named| named.id != id || named.title.is_some());
     html! {
         div.scroll tabindex="0" role="region" aria-label="Budgets" { table.table {
             thead { tr { th scope="col" { "Of" } th scope="col" { "At once" } th scope="col" { "This hour" } } }
-            tbody { @for row in rows { tr {
-                th scope="row" { (of(row)) }
+            tbody { @for row in &view.budgets { tr {
+                th scope="row" { (of(row, &installed)) }
                 td { @match (row.under_way, row.at_once) { (Some(used), Some(max)) => (used_of(used, max)), _ => span.muted { "–" } } }
                 td { (used_of(row.hour_used, row.hour_max)) }
             } } }
@@ -195,12 +201,13 @@ pub fn left(rows: &[BudgetRow]) -> Markup {
     }
 }
 
-fn of(row: &BudgetRow) -> Markup {
+fn of(row: &BudgetRow, installed: &dyn Fn(&str) -> bool) -> Markup {
     let name = row.name.as_deref().unwrap_or_default();
     html! {
         @match (row.of.as_str(), &row.host) {
             ("overall", _) => "All hosts together",
-            ("sop", _) => { "SOP " a href={ "/sops/" (name) } { (name) } },
+            ("sop", _) if installed(name) => { "SOP " a href={ "/sops/" (name) } { (name) } },
+            ("sop", _) => { "SOP " (name) },
             ("host", _) => { "Host " (name) },
             ("service", Some(host)) => { (name) " on " (host) },
             (other, _) => { (other) " " (name) },

@@ -128,12 +128,12 @@ pub fn document(
 /// Says how far the SOP is trusted where: what it has earned, what it lacks, and what brought it there.
 fn earned(frame: &Frame, trust: &[TrustView]) -> Markup {
     html! {
-        @if trust.is_empty() { p { "It has nothing to earn: the policy asks nothing of it, or does not let it run by itself." } }
+        @if trust.is_empty() { p { "It has nothing to earn: people decide about its plans, or the policy in force asks no record of it." } }
         @else { ul.rows { @for one in trust { li { div.row.plain {
             span.text {
                 span.what { (environment(&one.environment)) }
                 span.more { (progress(one)) }
-                span.more { (one.reason) @if let Some(since) = &one.since { ", " (when(since, frame.now)) } }
+                span.more { "Why it stands here: " (one.reason) @if let Some(since) = &one.since { ", " (when(since, frame.now)) } }
             }
             span.state { (stage(&one.stage)) }
             span.at {}

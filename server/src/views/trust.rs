@@ -1,5 +1,6 @@
 //! How far SOPs are trusted, and what each has to show before it runs by itself.
 
+use sopwith_domain::playbook::Risk;
 use sopwith_domain::state::{Installed, State};
 use sopwith_domain::trust;
 use sopwith_protocol::api::TrustView;
@@ -8,7 +9,9 @@ use sopwith_protocol::api::TrustView;
 /// where the policy asks nothing of it.
 pub fn trust_views(state: &State, installed: &Installed) -> Vec<TrustView> {
     let (policy, playbook) = (state.policy(), &installed.playbook);
-    let Some(promotion) = trust::ladder(policy, &playbook.id) else { return Vec::new() };
+    // What people decide anyway earns nothing by it.
+    let promotion = trust::ladder(policy, &playbook.id).filter(|_| playbook.risk == Risk::Auto);
+    let Some(promotion) = promotion else { return Vec::new() };
     let view = |environment: &str, standing: Option<&trust::Standing>| TrustView {
         environment: environment.to_owned(),
         stage: trust::stage(promotion, &playbook.digest, standing).name().into(),
