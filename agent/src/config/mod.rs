@@ -9,6 +9,7 @@ mod checks;
 mod commands;
 mod cron;
 mod depends;
+mod discovered;
 mod kernel;
 mod logrotate;
 mod logs;
@@ -28,6 +29,7 @@ pub use checks::{Check, EVERY_DEFAULT, Kind, Within};
 pub use commands::{OperatorCommand, Touched};
 pub use cron::Cron;
 pub use depends::DependsOn;
+pub use discovered::Reader;
 pub use kernel::*;
 pub use logrotate::Logrotate;
 pub use logs::{
@@ -70,18 +72,39 @@ impl Config {
     /// Returns every finding with its line and column.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
         let unreadable = |error| ConfigError::Unreadable { file: file.into(), error };
-        let opened = std::fs::File::open(file).map_err(unreadable)?;
-        let mut text = String::new();
-        opened.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
-        Self::parse(&text).map_err(|findings| ConfigError::Findings { file: file.into(), findings })
+        let text = text_of(file).map_err(unreadable)?;
+        Self::from_text(file, &text, &text_of)
     }
 
-    /// Reads a configuration from its text.
+    /// Reads a configuration from the text of its file, and by `read` the proposal that it names.
+    ///
+    /// # Errors
+    /// Returns every finding with the file, line and column that it is of.
+    pub fn from_text(file: &Path, text: &str, read: Reader<'_>) -> Result<Self, ConfigError> {
+        let here = |findings| ConfigError::Findings { file: file.into(), findings };
+        let mut config = Self::read(text).map_err(here)?;
+        discovered::complete(&mut config, file, read)?;
+        config.finish().map_err(here)
+    }
+
+    /// Reads a configuration from its text alone, without a proposal that it may name.
     ///
     /// # Errors
     /// Returns every finding with its line and column. What is not YAML, or has another shape than expected, ends
     /// the reading there.
     pub fn parse(text: &str) -> Result<Self, Vec<Finding>> {
+        Self::read(text)?.finish()
+    }
+
+    /// Adds what the packs hold.
+    fn finish(mut self) -> Result<Self, Vec<Finding>> {
+        packs::expand(&mut self)?;
+        logs::note_needless(&mut self.logs, &self.kernel);
+        Ok(self)
+    }
+
+    /// Reads what is written, and nothing else.
+    fn read(text: &str) -> Result<Self, Vec<Finding>> {
         if text.len() as u64 > CONFIG_BYTES_MAX {
             let text = format!("the configuration is longer than {CONFIG_BYTES_MAX} bytes");
             return Err(vec![Finding { line: 1, column: 1, text }]);
@@ -94,11 +117,9 @@ impl Config {
         let mut findings = at::take_findings();
         match read {
             Err(finding) => findings.push(finding),
-            Ok(mut config) => {
+            Ok(config) => {
                 findings.extend(check::findings(&config));
                 if findings.is_empty() {
-                    packs::expand(&mut config)?;
-                    logs::note_needless(&mut config.logs, &config.kernel);
                     return Ok(config);
                 }
             }
@@ -106,6 +127,13 @@ impl Config {
         findings.sort_by_key(|f| (f.line, f.column));
         Err(findings)
     }
+}
+
+/// Reads a file, no further than a configuration may be long.
+fn text_of(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn nothing_written(text: &str) -> bool {

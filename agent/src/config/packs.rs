@@ -52,7 +52,8 @@ pub(super) fn expand(config: &mut Config) -> Result<(), Vec<Finding>> {
     Ok(())
 }
 
-fn add(config: &mut Config, pack: Config) {
+/// Adds the named things of a pack, but for those that are said already or left out.
+pub(super) fn add(config: &mut Config, pack: Config) {
     let ignore = config.packs_ignore.clone();
     let wanted = |name: &str| !listed(&ignore, name);
     for (unit, service) in pack.units.services {

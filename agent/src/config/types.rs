@@ -30,6 +30,8 @@ pub struct Config {
     pub metrics_listen: At<SocketAddr>,
     /// While this file exists no step starts on this host.
     pub stop_file: At<AbsPath>,
+    /// File that `sopwith-agent discover` wrote; what is said here goes before it.
+    pub discovered: Option<At<AbsPath>>,
     /// Settings that come with the agent, by name; what is said here goes before them.
     pub packs: Vec<At<Word>>,
     /// Names of things in packs that are left out; `*` stands for anything.
@@ -265,6 +267,7 @@ impl Default for Config {
             allowed_signers: path("/etc/sopwith/allowed_signers"),
             metrics_listen: At::of(SocketAddr::from((Ipv4Addr::LOCALHOST, 9631))),
             stop_file: path("/var/lib/sopwith/stop"),
+            discovered: None,
             packs: Vec::new(),
             packs_ignore: Vec::new(),
             runner: Runner::default(),

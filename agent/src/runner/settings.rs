@@ -87,11 +87,10 @@ impl Settings {
     /// # Errors
     /// Returns everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, String> {
-        let text = trusted::read(path, CONFIG_BYTES_MAX).map_err(|e| e.to_string())?;
-        let config = Config::parse(&text).map_err(|findings| {
-            let lines: Vec<_> = findings.iter().map(|f| format!("{}:{f}", path.display())).collect();
-            format!("failed to use the configuration:\n{}", lines.join("\n"))
-        })?;
+        let read = |path: &Path| trusted::read(path, CONFIG_BYTES_MAX);
+        let text = read(path).map_err(|e| e.to_string())?;
+        let proposal = |path: &Path| read(path).map_err(std::io::Error::other);
+        let config = Config::from_text(path, &text, &proposal).map_err(|e| e.to_string())?;
         Ok(Self::of(&config, &path.to_string_lossy()))
     }
 

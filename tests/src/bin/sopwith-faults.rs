@@ -12,7 +12,8 @@ fn main() -> ExitCode {
         eprintln!("sopwith-faults: start it by `cargo xtask faults`, which builds the binaries it needs");
         return ExitCode::from(2);
     };
-    let start = |terms| Ok(Box::new(Sopwith::start(&binaries, terms)?) as Box<dyn Product>);
+    let start =
+        |terms| Ok(Box::new(Sopwith::start(&binaries, terms, arguments.discover)?) as Box<dyn Product>);
     match carry_out(&arguments, &start) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

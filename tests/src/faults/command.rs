@@ -48,6 +48,9 @@ pub struct Arguments {
     /// Carry out the variants in which the fix must fail, too
     #[arg(long)]
     pub fail_variants: bool,
+    /// Let the agent propose a configuration on each host, and add only a few lines to it
+    #[arg(long)]
+    pub discover: bool,
     /// Carry every entry out so many times, one round after the other; each trial is a row of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=REPEATS_MAX))]
     pub repeats: u32,

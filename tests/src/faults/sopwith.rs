@@ -19,19 +19,21 @@ pub struct Sopwith {
     server: Server,
     /// What the operator of the victims' services wrote.
     operator: String,
+    /// The agent first proposes a configuration, to which the operator's words are added.
+    discovers: bool,
     _dir: TempDir,
 }
 
 impl Sopwith {
     /// Starts a server with the shipped playbooks and the victims' policy.
-    pub fn start(binaries: &Path, terms: Terms) -> Result<Self, ProductError> {
+    pub fn start(binaries: &Path, terms: Terms, discovers: bool) -> Result<Self, ProductError> {
         let dir = tempfile::tempdir().map_err(|e| ProductError::failed("make a folder", e))?;
         let read = |path: &Path| {
             std::fs::read_to_string(path)
                 .map_err(|e| ProductError::failed(format!("read {}", path.display()), e))
         };
         let policy = with_terms(&read(&shipped("policy.yaml"))?, terms);
-        let operator = read(&shipped("victim-agent.yaml"))?;
+        let operator = read(&shipped(if discovers { "victim-lines.yaml" } else { "victim-agent.yaml" }))?;
         let plan = Plan {
             binaries,
             dir: dir.path(),
@@ -40,7 +42,7 @@ impl Sopwith {
             playbooks: &Path::new(env!("CARGO_MANIFEST_DIR")).join("../playbooks"),
         };
         let server = Server::start(&plan).map_err(|e| ProductError::failed("start the server", e))?;
-        Ok(Self { binaries: binaries.to_owned(), server, operator, _dir: dir })
+        Ok(Self { binaries: binaries.to_owned(), server, operator, discovers, _dir: dir })
     }
 
     fn answer(&self, plan: &str, verb: &str, seen: &str, reason: &str) -> Result<Answered, ProductError> {
@@ -62,6 +64,10 @@ fn with_terms(policy: &str, terms: Terms) -> String {
 
 impl Product for Sopwith {
     fn install(&mut self, host: &Host) -> Result<(), ProductError> {
+        if self.discovers {
+            agent::discover(&self.binaries, host)
+                .map_err(|e| ProductError::failed("have the agent look at the host", e))?;
+        }
         let config = agent::config_for(host, &self.server, &self.operator);
         agent::install(&self.binaries, host, &self.server, &config)
             .map_err(|e| ProductError::failed("install the agent", e))

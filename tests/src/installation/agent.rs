@@ -8,6 +8,7 @@ use std::time::Duration;
 
 const BINARY: &str = "/usr/bin/sopwith-agent";
 const CONFIG: &str = "/etc/sopwith/agent.yaml";
+const DISCOVERED: &str = "/etc/sopwith/discovered.yaml";
 const UNITS: &[&str] = &["sopwith-runner.service", "sopwith-agent.service"];
 const JOIN_LIMIT: Duration = Duration::from_secs(30);
 
@@ -20,6 +21,15 @@ pub enum AgentError {
     Server(#[from] ServerError),
     #[error("read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
+}
+
+/// Has the agent look at a host before it is configured, and leaves its proposal there.
+pub fn discover(binaries: &Path, host: &Host) -> Result<(), AgentError> {
+    host.copy_in(&binaries.join("sopwith-agent"), BINARY, 0o755)?;
+    host.run(&["mkdir", "-p", "/etc/sopwith"])?;
+    let argv = [BINARY, "discover", "--ask", "--output", DISCOVERED];
+    host.run_for(&argv, b"", JOIN_LIMIT)?.expect("discover")?;
+    Ok(())
 }
 
 /// Places the agent's files on a host: binary, units and configuration. Nothing is started.
