@@ -1,7 +1,6 @@
 //! What `sopwith-agent discover` proposed may stay in a file of its own, `discovered: /etc/sopwith/discovered.yaml`: it
 //! can be made anew at any time, and what the administrator says himself goes before it.
 
-use super::at::At;
 use super::types::Config;
 use super::{ConfigError, Norms, packs};
 use sopwith_domain::playbook::Finding;
@@ -33,7 +32,7 @@ pub(super) fn complete(config: &mut Config, named_in: &Path, read: Reader<'_>) -
 fn refuse_another(proposed: Config) -> Result<Config, Vec<Finding>> {
     match &proposed.discovered {
         None => Ok(proposed),
-        Some(path) => Err(vec![path.finding("a proposal cannot name another one".into())]),
+        Some(path) => Err(vec![path.finding("a proposal cannot name another one")]),
     }
 }
 
@@ -108,8 +107,11 @@ norms: {watch: [cron-stopped]}
             config.units.services.contains_key(&UnitName::new("nginx.service").expect("valid")),
             "its pack"
         );
-        let checks: Vec<_> =
-            config.checks.iter().map(|check| (check.name.as_str(), check.every.ms())).collect();
+        let checks: Vec<_> = config
+            .checks
+            .iter()
+            .map(|check| (check.name.as_str(), check.every.as_ref().map_or(0, |every| every.ms())))
+            .collect();
         assert!(
             checks.contains(&("front", 10_000)) && checks.contains(&("nginx-config", 300_000)),
             "{checks:?}"
