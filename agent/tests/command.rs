@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn programs() -> Programs {
-    Programs { supervisor: env!("CARGO_BIN_EXE_sopwith-agent").into() }
+    Programs::by(env!("CARGO_BIN_EXE_sopwith-agent"))
 }
 
 fn sh(script: &str, argument: &Path) -> Vec<String> {
@@ -167,6 +167,42 @@ fn when_the_runner_dies_so_does_the_program_and_the_lock_tells() {
     supervisor.wait().expect("ends");
     assert!(!lives(&pidfile));
     assert!(try_lock().is_ok());
+}
+
+#[test]
+fn a_cancelled_program_is_ended_at_once_and_it_is_told_what_really_stopped() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let pidfile = folder.path().join("pid");
+    let (run, other) = (Digest([1; 32]), Digest([2; 32]));
+    let programs = programs();
+    // One that obeys and whose parent is gone, and one that does not.
+    let script = "(sleep 1000 &); trap '' TERM; echo $$ >\"$1.new\" && mv \"$1.new\" \"$1\"; while :; do sleep 1; done";
+    let performing = programs.leash.of(run);
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !pidfile.exists() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            programs.leash.cancel(&other);
+            assert!(lives(&pidfile), "another run's end is not this one's");
+            programs.leash.cancel(&run);
+        });
+        programs.run(&Confinement::default(), &sh(script, &pidfile), 600_000, None).expect("runs")
+    });
+    assert!(!lives(&pidfile));
+    let fault = command::fault(&report).expect("it did not end by itself");
+    assert!(fault.starts_with("the run was cancelled and it was ended; stopped: "), "{fault}");
+    let pid =
+        |name: &str| report.ended.iter().filter(|told| told.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert!(pid("sh (").iter().any(|told| told.ends_with("signal 9")), "{fault}");
+    assert!(pid("sleep (").iter().any(|told| told.ends_with("signal 15")), "{fault}");
+    assert!(!fault.contains("could not be ended") && report.survivors == 0, "{fault}");
+    // Nothing more of that step is started, and what undoes it is.
+    let late = programs.run(&Confinement::default(), &sh("sleep 1000", Path::new("")), 600_000, None);
+    assert!(command::fault(&late.expect("runs")).is_some_and(|fault| fault.contains("was cancelled")));
+    drop(performing);
+    let undo = programs.run(&Confinement::default(), &sh("echo undone", Path::new("")), 5000, None);
+    assert_eq!(undo.expect("runs").output, "undone\n");
 }
 
 /// A process that its administrator named, with a program that starts it away from everything.

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 fn run(confinement: &Confinement, argv: &[&str]) -> Report {
-    let programs = Programs { supervisor: env!("CARGO_BIN_EXE_sopwith-agent").into() };
+    let programs = Programs::by(env!("CARGO_BIN_EXE_sopwith-agent"));
     let argv: Vec<String> = argv.iter().map(ToString::to_string).collect();
     programs.run(confinement, &argv, 60_000, None).expect("runs")
 }

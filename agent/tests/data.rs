@@ -47,7 +47,7 @@ impl World {
         let bench = Workbench {
             quarantine: Quarantine::new(folder.path().join("quarantine")),
             systemd: Systemd::default(),
-            programs: Programs { supervisor: AGENT.into() },
+            programs: Programs::by(AGENT),
             processes: BTreeMap::new(),
             reclaimable: Vec::new(),
             settings: None,

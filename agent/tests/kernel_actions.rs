@@ -59,7 +59,7 @@ impl World {
         let bench = Workbench {
             quarantine: Quarantine::new(quarantine),
             systemd: Systemd::default(),
-            programs: Programs { supervisor: env!("CARGO_BIN_EXE_sopwith-agent").into() },
+            programs: Programs::by(env!("CARGO_BIN_EXE_sopwith-agent")),
             processes: [].into(),
             reclaimable: Vec::new(),
             settings: None,

@@ -41,7 +41,7 @@ impl World {
         let bench = Workbench {
             quarantine: Quarantine::new(quarantine),
             systemd: Systemd::default(),
-            programs: Programs { supervisor: PathBuf::from(env!("CARGO_BIN_EXE_sopwith-agent")) },
+            programs: Programs::by(PathBuf::from(env!("CARGO_BIN_EXE_sopwith-agent"))),
             reclaimable: Vec::new(),
             processes: BTreeMap::new(),
             commands: BTreeMap::from([(name(), named)]),

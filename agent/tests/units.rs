@@ -53,7 +53,7 @@ fn bench() -> Option<Workbench> {
     Some(Workbench {
         quarantine: Quarantine::new("/nonexistent".into()),
         systemd,
-        programs: Programs { supervisor: "/nonexistent".into() },
+        programs: Programs::by("/nonexistent"),
         processes: [].into(),
         reclaimable: Vec::new(),
         settings: None,

@@ -48,6 +48,7 @@ impl Host for RealHost {
     }
 
     fn perform(&mut self, step: StepContext<'_>, prior: &Prior) -> StepOutcome {
+        let _performing = self.bench.programs.leash.of(step.run);
         actions::perform(&mut self.bench, step, prior)
     }
 

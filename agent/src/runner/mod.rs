@@ -18,6 +18,7 @@ mod desk;
 mod dry_run;
 mod engine;
 mod gate;
+mod group;
 mod host;
 mod http;
 mod journal;
@@ -30,6 +31,7 @@ mod settings;
 mod socket;
 mod step_exec;
 mod step_output;
+mod stopped;
 mod trusted;
 
 pub use confine::{Confinement, has_landlock};
@@ -104,11 +106,12 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
     limitations.iter().for_each(|text| tracing::warn!("{text}"));
     let gate =
         Gate { settings: Arc::clone(&settings), desk: Arc::clone(&desk), epoch, budget: Budget::default() };
-    let programs = Programs { supervisor: settings.program.clone() };
+    let programs = Programs::by(settings.program.clone());
+    let leash = programs.leash.clone();
     let bench = Workbench {
         quarantine: Quarantine::new(settings.quarantine()),
         systemd,
-        programs: programs.clone(),
+        programs,
         processes: settings.processes.clone(),
         reclaimable: settings.reclaimable.clone(),
         settings: Some(Arc::clone(&settings)),
@@ -121,7 +124,7 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
     let listener = socket::bind(&settings).map_err(|e| format!("failed to open the runner's socket: {e}"))?;
     socket::serve(
         listener,
-        Arc::new(socket::Door { settings, desk, limitations, programs, looking: Default::default() }),
+        Arc::new(socket::Door { settings, desk, limitations, leash, looking: Default::default() }),
     );
     tracing::info!("the runner is ready");
     if let Err(e) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {

@@ -8,7 +8,7 @@ use super::gate::Gate;
 use super::journal::Reader;
 use super::settings::Settings;
 use crate::runner::actions::nft::blocking;
-use crate::runner::actions::{Programs, accounts};
+use crate::runner::actions::{Leash, Programs, accounts};
 use crate::runner::profiles;
 use crate::runner_protocol::{Request, Response, SOCKET_NAME, WAIT_MS_MAX, read_frame, write_frame};
 use rustix::net::sockopt::socket_peercred;
@@ -36,7 +36,8 @@ pub struct Door {
     pub settings: Arc<Settings>,
     pub desk: Arc<Desk>,
     pub limitations: Vec<String>,
-    pub programs: Programs,
+    /// By which a cancelled run's program is ended at once.
+    pub leash: Leash,
     /// Held while somebody looks what a plan would change.
     pub looking: Mutex<()>,
 }
@@ -119,6 +120,11 @@ fn converse(stream: &UnixStream, door: &Door) -> io::Result<()> {
     }
 }
 
+/// Returns how checks are asked, which no cancellation concerns.
+fn programs(door: &Door) -> Programs {
+    Programs::by(door.settings.program.clone())
+}
+
 fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
     match request {
         Request::Status { challenge } => {
@@ -128,6 +134,8 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
             door.status(Vec::new())
         }
         Request::Deliver(delivery) => {
+            // The acting thread hears of it when the program that it waits for has ended.
+            delivery.cancels.iter().for_each(|(run, _)| door.leash.cancel(run));
             let seal = Seal::read(&door.settings.server_key());
             let rejected = door.desk.deliver(delivery, seal.as_ref());
             door.status(rejected)
@@ -159,11 +167,12 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
         }
         Request::Check { name } => match door.settings.checks.get(&name) {
             None => Response::Refused { reason: format!("this host's configuration has no check {name}") },
-            Some(check) => match door.programs.run(&profiles::looking(), &check.argv, check.timeout_ms, None)
-            {
-                Ok(report) => Response::Checked { ending: report.ending, output: report.output },
-                Err(reason) => Response::Refused { reason },
-            },
+            Some(check) => {
+                match programs(door).run(&profiles::looking(), &check.argv, check.timeout_ms, None) {
+                    Ok(report) => Response::Checked { ending: report.ending, output: report.output },
+                    Err(reason) => Response::Refused { reason },
+                }
+            }
         },
     }
 }

@@ -8,22 +8,24 @@ use super::actions::processes::descendants;
 use super::born_in_group::{self, Start};
 use super::clock;
 use super::confine::Confinement;
+use super::group::Cgroup;
 use super::seccomp;
 use super::step_output::Output;
+use super::stopped::Stopped;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, set_child_subreaper, setsid,
-    umask, wait, waitpid,
+    umask, wait,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -31,8 +33,6 @@ use std::time::Duration;
 const GRACE_MS: i64 = 2000;
 /// How long it may take until everything is dead after SIGKILL; only a process stuck in the kernel takes longer.
 const KILL_MS_MAX: i64 = 10_000;
-/// Most processes of one program, where the kernel's pids controller is at hand.
-const PIDS_MAX: &str = "512";
 /// Where programs are looked for, and the language they speak; nothing else of the runner's environment.
 pub const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C")];
 const NOT_STARTED: i32 = 127;
@@ -68,6 +68,8 @@ pub enum Ending {
     Exited(i32),
     Signalled(i32),
     TimedOut,
+    /// Somebody cancelled the run.
+    Cancelled,
     NotStarted(String),
 }
 
@@ -78,6 +80,9 @@ pub struct Report {
     pub output: String,
     /// Processes that were still there after the program's end and were killed.
     pub killed: usize,
+    /// Where it was stopped: what was running then, and how each is seen to have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<String>,
     /// Processes that could not be killed.
     pub survivors: usize,
     /// System calls that were refused to it, and how often.
@@ -94,6 +99,7 @@ pub fn run(arguments: &StepExecArguments) -> ExitCode {
         ending: Ending::NotStarted(e.to_string()),
         output: String::new(),
         killed: 0,
+        ended: Vec::new(),
         survivors: 0,
         refused: Vec::new(),
     });
@@ -143,85 +149,10 @@ fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
     };
     rustix::io::ioctl_fionbio(&pipe, true)?;
     let (output, refused) = (Output::default(), BTreeMap::new());
+    let stopped = Stopped::default();
     let mut tree =
-        Tree { program: pid, status: None, cgroup, pipe, output, drained: false, listener, refused };
+        Tree { program: pid, status: None, cgroup, pipe, output, drained: false, listener, refused, stopped };
     Ok(tree.run(arguments.timeout_ms))
-}
-
-/// A control group of the program's own, where cgroup v2 can be written.
-struct Cgroup {
-    path: PathBuf,
-    /// The supervisor's own.
-    home: PathBuf,
-}
-
-impl Cgroup {
-    fn make() -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?;
-        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-        if own.contains("..") {
-            return None;
-        }
-        let home = Path::new(mount).join(own.trim_start_matches('/'));
-        let path = home.join(format!("sopwith-step-{}", std::process::id()));
-        fs::create_dir(&path).ok()?;
-        if !path.join("cgroup.kill").exists() {
-            let _ = fs::remove_dir(&path);
-            return None;
-        }
-        // Only where the service manager has delegated the controller; the unit's own limit holds in any case.
-        let _ = fs::write(path.join("pids.max"), PIDS_MAX);
-        Some(Self { path, home })
-    }
-
-    /// Starts the program inside. There is no instant in which it is outside.
-    ///
-    /// # Errors
-    /// The supervisor could not go in or come out again; then nothing of the program lives.
-    fn start(
-        &self,
-        program: &mut Command,
-        bind: impl Fn() -> io::Result<Option<OwnedFd>>,
-    ) -> io::Result<Start> {
-        match born_in_group::start(program, Some(File::open(&self.path)?.as_fd()), &bind) {
-            Start::Cannot => self.start_from_inside(program, bind),
-            started => Ok(started),
-        }
-    }
-
-    /// A child begins where its parent is, so the supervisor goes in for that moment.
-    fn start_from_inside(
-        &self,
-        program: &mut Command,
-        bind: impl Fn() -> io::Result<Option<OwnedFd>>,
-    ) -> io::Result<Start> {
-        fs::write(self.path.join("cgroup.procs"), "0")?;
-        let started = born_in_group::start(program, None, bind);
-        let out = fs::write(self.home.join("cgroup.procs"), "0");
-        if let (Err(_), Start::Runs(pid, _)) = (&out, &started) {
-            let _ = kill_process(*pid, Signal::KILL);
-            let _ = waitpid(Some(*pid), WaitOptions::empty());
-        }
-        out.map(|()| started)
-    }
-
-    fn kill(&self) {
-        let _ = fs::write(self.path.join("cgroup.kill"), "1");
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // The kernel may need a moment to see that it is empty.
-        for _ in 0..50 {
-            if fs::remove_dir(&self.path).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
 }
 
 struct Tree {
@@ -234,50 +165,69 @@ struct Tree {
     /// Hears of system calls that are refused.
     listener: Option<OwnedFd>,
     refused: BTreeMap<&'static str, u64>,
+    stopped: Stopped,
+}
+
+/// Why a wait is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waited {
+    /// The program has ended.
+    Over,
+    Late,
+    /// The runner says that somebody wants it ended.
+    Cancelled,
+    /// The runner is gone.
+    Left,
 }
 
 impl Tree {
     fn run(&mut self, timeout_ms: i64) -> Report {
-        let timed_out = !self.wait_until(clock::boot_ms() + timeout_ms);
-        if timed_out {
+        let waited = self.wait_until(clock::boot_ms() + timeout_ms, true);
+        if waited != Waited::Over {
+            self.stopped.running(&descendants(std::process::id()));
             for process in descendants(std::process::id()) {
                 signal(process.pid, Signal::TERM);
             }
-            self.wait_until(clock::boot_ms() + GRACE_MS);
+            // Whom the runner has left has no time to lose.
+            if waited != Waited::Left {
+                self.wait_until(clock::boot_ms() + GRACE_MS, false);
+            }
         }
         let (killed, survivors) = self.kill();
         self.drain();
-        let ending = match self.status.take() {
-            _ if timed_out => Ending::TimedOut,
-            Some(ending) => ending,
-            None => Ending::TimedOut,
+        let ending = match (waited, self.status.take()) {
+            (Waited::Over, Some(ending)) => ending,
+            (Waited::Cancelled, _) => Ending::Cancelled,
+            _ => Ending::TimedOut,
         };
+        let ended = if waited == Waited::Over { Vec::new() } else { self.stopped.told() };
         let refused: Vec<String> = self.refused.iter().map(|(name, times)| told(name, *times)).collect();
         let output = match refused.is_empty() {
             true => self.output.text(),
             false => format!("[refused to it: {}]\n{}", refused.join(", "), self.output.text()),
         };
-        Report { ending, output, killed, survivors, refused }
+        Report { ending, output, killed, ended, survivors, refused }
     }
 
-    /// Waits until the program is over (its descendants may live on), and says whether it is. The runner's death
-    /// counts as the end of all time.
-    fn wait_until(&mut self, deadline_ms: i64) -> bool {
+    /// Waits until the program is over (its descendants may live on), or says why no longer; with `heeding`, the
+    /// runner's word and its death count too.
+    fn wait_until(&mut self, deadline_ms: i64, heeding: bool) -> Waited {
         let Ok(descriptor) = pidfd_open(self.program, PidfdFlags::empty()) else {
             self.reap();
-            return true;
+            return Waited::Over;
         };
         let stdin = io::stdin();
+        let heard = if heeding { PollFlags::IN } else { PollFlags::empty() };
         loop {
             let left_ms = deadline_ms - clock::boot_ms();
             if left_ms <= 0 {
-                return false;
+                return Waited::Late;
             }
             let timeout = Timespec { tv_sec: left_ms / 1000, tv_nsec: left_ms % 1000 * 1_000_000 };
             let (over, gone, refusing) = {
                 let mut waiting = vec![
                     PollFd::new(&descriptor, PollFlags::IN),
-                    PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN),
+                    PollFd::from_borrowed_fd(stdin.as_fd(), heard),
                 ];
                 waiting.extend(self.listener.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
                 if !self.drained {
@@ -285,7 +235,7 @@ impl Tree {
                 }
                 match poll(&mut waiting, Some(&timeout)) {
                     Ok(_) | Err(Errno::INTR) => {}
-                    Err(_) => return false,
+                    Err(_) => return Waited::Late,
                 }
                 let is = |index: usize| !waiting[index].revents().is_empty();
                 let refusing = self.listener.is_some().then(|| waiting[2].revents());
@@ -300,10 +250,11 @@ impl Tree {
             }
             if over {
                 self.reap();
-                return true;
+                return Waited::Over;
             }
-            if gone {
-                return false;
+            if gone && heeding {
+                let word = stdin.lock().read(&mut [0]);
+                return if word.is_ok_and(|bytes| bytes > 0) { Waited::Cancelled } else { Waited::Left };
             }
         }
     }
@@ -333,6 +284,7 @@ impl Tree {
                 return (killed.len(), 0);
             }
             let mut alive = descendants(std::process::id());
+            self.stopped.running(&alive);
             alive.retain(|p| p.state != 'Z');
             if clock::boot_ms() - began_ms > KILL_MS_MAX {
                 return (killed.len(), alive.len());
@@ -366,8 +318,10 @@ impl Tree {
                     let exited = status.exit_status().map(Ending::Exited);
                     let signalled = status.terminating_signal().map(Ending::Signalled);
                     self.status = exited.or(signalled).or(self.status.take());
+                    self.stopped.dead(pid, status);
                 }
-                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(Some((pid, status))) => self.stopped.dead(pid, status),
+                Err(Errno::INTR) => {}
                 Ok(None) => return false,
                 Err(_) => return true,
             }

@@ -2,6 +2,7 @@
 //! crash the supervisor's lock tells when the last of its processes is gone; nothing is decided before that.
 
 use super::act::{Act, At};
+use super::leash::Leash;
 use crate::runner::clock;
 use crate::runner::confine::Confinement;
 use crate::runner::profiles;
@@ -28,12 +29,18 @@ const PROBE_MS_MAX: i64 = 30_000;
 #[derive(Clone, Debug)]
 pub struct Programs {
     pub supervisor: PathBuf,
+    pub leash: Leash,
 }
 
 impl Programs {
+    /// Returns a way by this supervisor.
+    pub fn by(supervisor: impl Into<PathBuf>) -> Self {
+        Self { supervisor: supervisor.into(), leash: Leash::default() }
+    }
+
     /// Returns a way that starts no program, for looking only.
     pub fn none() -> Self {
-        Self { supervisor: PathBuf::new() }
+        Self::by(PathBuf::new())
     }
 
     /// Runs a program to its end, with everything that it started, and no more rights than it is given.
@@ -59,9 +66,10 @@ impl Programs {
         command.arg("--").args(argv).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("failed to start the supervisor: {e}"))?;
         // Kept open until the report is read: the supervisor takes its end for ours.
-        let lifeline = child.stdin.take();
+        let lifeline = self.leash.take(child.stdin.take());
         let mut report = Vec::new();
         let read = child.stdout.take().map(|out| out.take(REPORT_BYTES_MAX).read_to_end(&mut report));
+        self.leash.let_go();
         drop(lifeline);
         let status = child.wait().map_err(|e| format!("failed to wait for the supervisor: {e}"))?;
         match (read, serde_json::from_slice(&report)) {
@@ -73,20 +81,20 @@ impl Programs {
 
 /// Says in words how a program ended, or nothing where it exited with 0 and all of it is dead.
 pub fn fault(report: &Report) -> Option<String> {
-    if report.survivors > 0 {
-        return Some(format!("{} of its processes could not be killed", report.survivors));
-    }
     let how = match &report.ending {
+        _ if report.survivors > 0 => format!("{} of its processes could not be killed", report.survivors),
         Ending::Exited(0) => return None,
         Ending::Exited(code) => format!("it exited with {code}"),
         Ending::Signalled(number) => format!("signal {number} ended it"),
         Ending::TimedOut => "it took too long and was ended".into(),
+        Ending::Cancelled => "the run was cancelled and it was ended".into(),
         Ending::NotStarted(reason) => format!("it could not be started: {reason}"),
     };
-    Some(match report.refused.is_empty() {
-        true => how,
-        false => format!("{how}; refused to it: {}", report.refused.join(", ")),
-    })
+    let more = |what: &str, of: &[String]| match of.is_empty() {
+        true => String::new(),
+        false => format!("; {what}: {}", of.join(", ")),
+    };
+    Some(format!("{how}{}{}", more("stopped", &report.ended), more("refused to it", &report.refused)))
 }
 
 /// Programs that are started with no more rights than a step declares, and those that only look with less.

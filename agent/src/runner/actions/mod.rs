@@ -21,6 +21,7 @@ mod file_replace;
 mod file_rotate;
 mod file_truncate;
 mod http_call;
+mod leash;
 pub mod link_mtu;
 mod meta;
 mod mount;
@@ -45,6 +46,7 @@ mod unit;
 mod unit_file;
 
 pub use command::Programs;
+pub use leash::Leash;
 pub use own::{Own, QUESTION_MS, about, hand};
 pub use place::Place;
 pub use quarantine::{Quarantine, prepare, sha256};

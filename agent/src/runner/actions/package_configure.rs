@@ -78,7 +78,7 @@ fn whole(status: &str) -> bool {
 /// Somebody does.
 pub fn manager_free() -> Result<(), String> {
     for lock in LOCKS {
-        let Ok(file) = File::options().read(true).write(true).open(lock) else { continue };
+        let Ok(file) = File::open(lock) else { continue };
         let holder = rustix::process::fcntl_getlk(
             &file,
             &rustix::process::Flock::from(rustix::process::FlockType::WriteLock),

@@ -65,7 +65,7 @@ impl<'w> Life<'w> {
         let bench = Workbench {
             quarantine: Quarantine::new(settings.quarantine()),
             systemd: Systemd::default(),
-            programs: Programs { supervisor: "/nonexistent".into() },
+            programs: Programs::by("/nonexistent"),
             processes: settings.processes.clone(),
             reclaimable: settings.reclaimable.clone(),
             settings: Some(Arc::clone(&settings)),

@@ -45,7 +45,7 @@ impl Host {
         let bench = Workbench {
             quarantine: super::super::Quarantine::new(quarantine),
             systemd: Systemd::default(),
-            programs: Programs { supervisor: "/nonexistent".into() },
+            programs: Programs::by("/nonexistent"),
             reclaimable: Vec::new(),
             processes: BTreeMap::new(),
             commands: BTreeMap::new(),

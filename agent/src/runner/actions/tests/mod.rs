@@ -2,6 +2,7 @@
 //! byte, mode for mode, to the nanosecond; also when the undo is done twice, and when the step was interrupted.
 
 mod files;
+mod foresee;
 mod process;
 
 use super::*;
@@ -40,7 +41,7 @@ impl World {
         let bench = Workbench {
             quarantine: Quarantine::new(quarantine),
             systemd: Systemd::default(),
-            programs: Programs { supervisor: "/nonexistent".into() },
+            programs: Programs::by("/nonexistent"),
             processes: BTreeMap::new(),
             reclaimable: Vec::new(),
             settings: None,

@@ -69,7 +69,7 @@ fn ask(folder: &Path, name: &Word, timeout: Duration) -> Result<Done, String> {
             let ended = match ending {
                 Ending::Exited(code) => Ended::Exited(code),
                 Ending::Signalled(signal) => Ended::Signalled(signal),
-                Ending::TimedOut => Ended::TimedOut,
+                Ending::TimedOut | Ending::Cancelled => Ended::TimedOut,
                 Ending::NotStarted(reason) => {
                     return Err(format!("check {name} cannot be started: {reason}"));
                 }
