@@ -97,6 +97,7 @@ fn complete(own: &mut Service, pack: Service) {
     own.health = own.health.take().or(pack.health);
     own.heartbeat = own.heartbeat.take().or(pack.heartbeat);
     own.pidfile = own.pidfile.take().or(pack.pidfile);
+    own.socket = own.socket.take().or(pack.socket);
     if own.config.is_empty() {
         own.config = pack.config;
     }

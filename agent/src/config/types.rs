@@ -111,6 +111,8 @@ pub struct Service {
     pub config: Vec<ConfigFile>,
     /// File in which the service writes its process number.
     pub pidfile: Option<At<AbsPath>>,
+    /// Socket of the file system at which the service listens: one that was left behind keeps some from starting.
+    pub socket: Option<At<AbsPath>>,
     /// Whether it may be started anew without asking, when something that it does says that it needs it.
     pub may_restart: At<bool>,
 }
@@ -316,6 +318,7 @@ impl Default for Service {
             heartbeat: None,
             config: Vec::new(),
             pidfile: None,
+            socket: None,
             may_restart: At::of(false),
         }
     }

@@ -2,7 +2,7 @@
 //! not hold.
 
 use super::actions::{Place, QUESTION_MS, Systemd, Workbench, about, command, hand, sha256};
-use super::actions::{accounts, processes};
+use super::actions::{accounts, processes, socket};
 use super::settings::Settings;
 use super::{checks_of_norms, clock, http, kernel_checks};
 use crate::runner::profiles;
@@ -104,6 +104,10 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
                 matches!(state.active_state.as_str(), "active" | "activating" | "reloading" | "refreshing");
             holds(!runs, format!("it is {}", state.active_state))
         }
+        Check::UnitNotFailed { unit } => {
+            let state = bench.systemd.state(unit)?;
+            holds(state.active_state != "failed", "it is failed")
+        }
         Check::HttpOk { url } => http::ok(url),
         Check::FileExists { path } => holds(Place::of(path)?.stat()?.is_some(), "it does not"),
         Check::FileAbsent { path } => match Place::of(path) {
@@ -138,6 +142,7 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
             below(fs.f_files.saturating_sub(fs.f_ffree), fs.f_files, *used_percent)
         }
         Check::FilesystemAllBelow { used_percent } => all_below(*used_percent),
+        Check::SocketStale { path } => socket::stale(path),
         Check::PidfileStale { path, unit } => pidfile_stale(&mut bench.systemd, path, unit),
         Check::ProcessGone { process } => holds(!processes::lives(*process), "it lives"),
         Check::ProcessPresent { process } => holds(processes::lives(*process), "it is gone"),
@@ -158,6 +163,9 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
         }
         Check::SysctlIs { .. }
         | Check::LinkMtuIs { .. }
+        | Check::LinkIsUp { .. }
+        | Check::UnitWrites { .. }
+        | Check::ProcessNotStopped { .. }
         | Check::NftHasSet { .. }
         | Check::NftHasElement { .. }
         | Check::NftLacksRule { .. }

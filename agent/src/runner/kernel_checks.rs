@@ -3,7 +3,7 @@
 
 use super::actions::nft::element::Element;
 use super::actions::nft::rule::Rule;
-use super::actions::{Workbench, clock_step, link_mtu, mount_table, processes, sysctl};
+use super::actions::{Workbench, clock_step, link_mtu, link_up, mount_table, processes, sysctl};
 use super::clock;
 use procfs::net::TcpState;
 use procfs::process::Process;
@@ -29,6 +29,12 @@ pub fn ask(bench: &mut Workbench, check: &Check) -> Seen {
     match check {
         Check::SysctlIs { key, value } => sysctl::is(key, value),
         Check::LinkMtuIs { interface, mtu } => link_mtu::is(interface, *mtu),
+        Check::UnitWrites { unit, path } => holds(writes(unit, path), "none of its processes does"),
+        Check::LinkIsUp { interface } => link_up::is(interface),
+        Check::ProcessNotStopped { process } => match processes::look(process.pid) {
+            Some(now) if processes::lives(*process) => holds(now.state != 'T', "a signal has stopped it"),
+            _ => Err("it is gone".into()),
+        },
         Check::NftHasSet { family, table, set, ip } => {
             Element { family: *family, table, set, ip: *ip }.has_set()
         }
@@ -64,6 +70,12 @@ pub fn ask(bench: &mut Workbench, check: &Check) -> Seen {
 
 fn holds(holds: bool, seen: impl Into<String>) -> Seen {
     if holds { Ok(()) } else { Err(seen.into()) }
+}
+
+fn writes(unit: &UnitName, path: &AbsPath) -> bool {
+    let of_unit = processes::all().into_iter().filter(|process| in_unit(process.pid, unit));
+    let mut open = of_unit.flat_map(|process| processes::descriptors(process.pid));
+    open.any(|descriptor| descriptor.for_writing && descriptor.target == std::path::Path::new(path.as_str()))
 }
 
 fn mounted(check: &Check) -> Seen {

@@ -12,6 +12,14 @@ pub fn boot_ms() -> u64 {
     seconds * 1000 + nanos / 1_000_000
 }
 
+/// Returns the microseconds of the clock by which systemd says when something started: sleep is left out.
+pub fn monotonic_us() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    let (seconds, nanos) =
+        (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
+    seconds * 1_000_000 + nanos / 1000
+}
+
 /// Returns the time of day by this host's own clock.
 pub fn now() -> Timestamp {
     let time = clock_gettime(ClockId::Realtime);

@@ -30,6 +30,7 @@ pub mod spool;
 mod status;
 mod stopping;
 mod tasks;
+mod unit_facts;
 mod up;
 pub mod uplink;
 mod wake;

@@ -15,6 +15,19 @@ pub struct Mounted {
     /// Read-only as a whole, or only at this place.
     pub file_system_read_only: bool,
     pub place_read_only: bool,
+    pub withholds: Withholds,
+}
+
+/// What a place withholds from what lies on it: whether programs there get other rights, devices work, and programs
+/// run. In this order, each with the option that withholds it and the one that grants it.
+pub type Withholds = [bool; 3];
+pub const WITHHELD: [(&str, &str); 3] = [("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")];
+
+fn withholds(options: &str) -> Withholds {
+    // Of two that contradict each other the later one counts.
+    WITHHELD.map(|(withheld, granted)| {
+        options.split(',').rfind(|option| [withheld, granted].contains(option)) == Some(withheld)
+    })
 }
 
 /// An entry of fstab that should be mounted.
@@ -26,6 +39,9 @@ pub struct Entry {
     pub read_only: bool,
     /// The host starts without it.
     pub may_fail: bool,
+    pub withholds: Withholds,
+    /// Another place of a file system that is mounted elsewhere, whose options it begins with.
+    pub bind: bool,
 }
 
 /// Where mounts are looked up.
@@ -93,6 +109,7 @@ pub fn parse_mounts(text: &str) -> BTreeMap<String, Mounted> {
             device: unescaped(device),
             file_system_read_only: read_only(super_options),
             place_read_only: read_only(options),
+            withholds: withholds(options),
         })
     };
     // A later mount hides an earlier one at the same place.
@@ -116,6 +133,8 @@ pub fn parse_fstab(text: &str) -> impl Iterator<Item = Entry> {
             kind: kind.into(),
             read_only: has("ro"),
             may_fail: has("nofail"),
+            withholds: withholds(options),
+            bind: has("bind") || has("rbind"),
         })
     })
 }

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 pub const CHECKS: &[&str] = &[
     "unit.active",
     "unit.not-active",
+    "unit.not-failed",
+    "unit.writes",
     "unit.enabled",
     "unit.not-enabled",
     "http.ok",
@@ -26,6 +28,8 @@ pub const CHECKS: &[&str] = &[
     "filesystem.inodes-below",
     "filesystem.all-below",
     "pidfile.stale",
+    "socket.stale",
+    "process.not-stopped",
     "process.gone",
     "process.present",
     "process.running",
@@ -44,6 +48,7 @@ pub const CHECKS: &[&str] = &[
     "check.passes",
     "sysctl.is",
     "link.mtu-is",
+    "link.is-up",
     "nft.has-set",
     "nft.has-element",
     "nft.lacks-rule",
@@ -83,13 +88,19 @@ pub enum Check {
     UnitActive { unit: UnitName },
     #[serde(rename = "unit.not-active")]
     UnitNotActive { unit: UnitName },
-    /// The address answers with a status of 200 to 299; only loopback and the host's own addresses are asked.
+    /// It is not `failed`: it runs, or it has ended as it should.
+    #[serde(rename = "unit.not-failed")]
+    UnitNotFailed { unit: UnitName },
+    /// A process of the unit has the file open for writing.
+    #[serde(rename = "unit.writes")]
+    UnitWrites { unit: UnitName, path: AbsPath },
     /// The unit starts with the host, by itself or by another that wants it.
     #[serde(rename = "unit.enabled")]
     UnitEnabled { unit: UnitName },
     /// It is disabled: neither enabled nor masked.
     #[serde(rename = "unit.not-enabled")]
     UnitNotEnabled { unit: UnitName },
+    /// The address answers with a status of 200 to 299; only loopback and the host's own addresses are asked.
     #[serde(rename = "http.ok")]
     HttpOk { url: Url },
     #[serde(rename = "file.exists")]
@@ -122,6 +133,12 @@ pub enum Check {
     /// The file holds a process number, and no process with that number was started by this unit.
     #[serde(rename = "pidfile.stale")]
     PidfileStale { path: AbsPath, unit: UnitName },
+    /// It is a socket, and nobody listens at it.
+    #[serde(rename = "socket.stale")]
+    SocketStale { path: AbsPath },
+    /// The process lives, and no signal has stopped it.
+    #[serde(rename = "process.not-stopped")]
+    ProcessNotStopped { process: ProcessRef },
     #[serde(rename = "process.gone")]
     ProcessGone { process: ProcessRef },
     #[serde(rename = "process.present")]
@@ -176,6 +193,8 @@ pub enum Check {
     SysctlIs { key: Word, value: Words },
     #[serde(rename = "link.mtu-is")]
     LinkMtuIs { interface: Word, mtu: i64 },
+    #[serde(rename = "link.is-up")]
+    LinkIsUp { interface: Word },
     /// The packet filter has a set of this name that takes addresses such as this one.
     #[serde(rename = "nft.has-set")]
     NftHasSet {
@@ -283,6 +302,8 @@ impl Check {
         match self {
             Self::UnitActive { .. } => "unit.active",
             Self::UnitNotActive { .. } => "unit.not-active",
+            Self::UnitNotFailed { .. } => "unit.not-failed",
+            Self::UnitWrites { .. } => "unit.writes",
             Self::UnitEnabled { .. } => "unit.enabled",
             Self::UnitNotEnabled { .. } => "unit.not-enabled",
             Self::HttpOk { .. } => "http.ok",
@@ -298,6 +319,8 @@ impl Check {
             Self::FilesystemInodesBelow { .. } => "filesystem.inodes-below",
             Self::FilesystemAllBelow { .. } => "filesystem.all-below",
             Self::PidfileStale { .. } => "pidfile.stale",
+            Self::SocketStale { .. } => "socket.stale",
+            Self::ProcessNotStopped { .. } => "process.not-stopped",
             Self::ProcessGone { .. } => "process.gone",
             Self::ProcessPresent { .. } => "process.present",
             Self::ProcessRunning { .. } => "process.running",
@@ -316,6 +339,7 @@ impl Check {
             Self::CheckPasses { .. } => "check.passes",
             Self::SysctlIs { .. } => "sysctl.is",
             Self::LinkMtuIs { .. } => "link.mtu-is",
+            Self::LinkIsUp { .. } => "link.is-up",
             Self::NftHasSet { .. } => "nft.has-set",
             Self::NftHasElement { .. } => "nft.has-element",
             Self::NftLacksRule { .. } => "nft.lacks-rule",

@@ -21,6 +21,9 @@ pub fn of(action: &Action) -> Option<Setting> {
     match action {
         Action::SysctlSet { key, value } => setting(format!("sysctl {key}"), value, "drifted"),
         Action::LinkMtu { interface, mtu } => setting(format!("mtu {interface}"), mtu, "576"),
+        Action::LinkUp { interface } => setting(format!("link {interface}"), "up", "down"),
+        Action::SocketRemove { path } => setting(format!("socket {path}"), "gone", "stale"),
+        Action::DirectoryCreate { path, .. } => setting(format!("folder {path}"), "there", "absent"),
         Action::NftAddElement { table, set, ip, .. } => {
             setting(format!("nft {table} {set} {ip}"), "in", "out")
         }
@@ -33,7 +36,8 @@ pub fn of(action: &Action) -> Option<Setting> {
         Action::MountMount { mount } => setting(format!("mount {mount}"), "mounted", "absent"),
         Action::MountUnmount { mount } => setting(format!("mount {mount}"), "absent", "mounted"),
         Action::MountRemount { mount, option } => {
-            setting(format!("options {mount}"), option, if option.as_str() == "rw" { "ro" } else { "rw" })
+            let (pair, other) = pair(option.as_str());
+            setting(format!("options {mount} {pair}"), option, other)
         }
         Action::ProcessRenice { process, nice } => setting(format!("nice {}", process.pid), nice, "0"),
         Action::ClockStep { .. } => setting("clock".into(), "right", "off"),
@@ -42,18 +46,36 @@ pub fn of(action: &Action) -> Option<Setting> {
     }
 }
 
+/// Returns which of the options of a place this one is of, and the other of the two.
+fn pair(option: &str) -> (&'static str, &'static str) {
+    match option {
+        "ro" => ("write", "rw"),
+        "rw" => ("write", "ro"),
+        "nosuid" => ("suid", "suid"),
+        "suid" => ("suid", "nosuid"),
+        "nodev" => ("dev", "dev"),
+        "dev" => ("dev", "nodev"),
+        "noexec" => ("exec", "exec"),
+        _ => ("exec", "noexec"),
+    }
+}
+
 /// Returns what a check asks for, if it is of this kind.
 pub fn asked(check: &Check) -> Option<(String, String)> {
     Some(match check {
         Check::SysctlIs { key, value } => (format!("sysctl {key}"), value.to_string()),
         Check::LinkMtuIs { interface, mtu } => (format!("mtu {interface}"), mtu.to_string()),
+        Check::LinkIsUp { interface } => (format!("link {interface}"), "up".into()),
+        Check::SocketStale { path } => (format!("socket {path}"), "stale".into()),
         Check::NftHasElement { table, set, ip, .. } => (format!("nft {table} {set} {ip}"), "in".into()),
         Check::NftLacksRule { table, chain, rule, .. } => {
             (format!("nft {table} {chain} {rule}"), "gone".into())
         }
         Check::MountPresent { mount } => (format!("mount {mount}"), "mounted".into()),
         Check::MountAbsent { mount } => (format!("mount {mount}"), "absent".into()),
-        Check::MountOption { mount, option } => (format!("options {mount}"), option.to_string()),
+        Check::MountOption { mount, option } => {
+            (format!("options {mount} {}", pair(option.as_str()).0), option.to_string())
+        }
         _ => return None,
     })
 }

@@ -68,6 +68,7 @@ impl World {
             Action::FilePrune { directory, .. } => {
                 (1..=3).for_each(|n| file(&format!("{directory}/old.{n}"), "old 0640 t1"));
             }
+            Action::UnitReadDefinitions { .. } => {}
             Action::ProcessSignal { process, .. } => drop(self.processes.insert(process.pid)),
             Action::FileReclaimDeleted { process, inode, .. } => {
                 self.processes.insert(process.pid);
@@ -126,6 +127,7 @@ impl World {
         }
         match check {
             Check::UnitActive { unit: name } => unit(name.as_str()) == "active",
+            Check::UnitNotFailed { unit: name } => unit(name.as_str()) != "failed",
             Check::UnitNotActive { unit: name } => unit(name.as_str()) != "active",
             Check::FileAbsent { path } => file(path.as_str()).is_none(),
             Check::FileSame { path, other } => file(path.as_str()) == file(other.as_str()),
@@ -261,6 +263,7 @@ impl World {
             Action::UnitReload { .. }
             | Action::UnitResetFailed { .. }
             | Action::ProcessSignal { .. }
+            | Action::UnitReadDefinitions { .. }
             | Action::RedisBgsave { .. }
             | Action::HttpCall { .. } => Effect::Unknown { detail },
             Action::BackupVerify { .. } | Action::BackupRestoreDrill { .. } => Effect::None { detail },

@@ -10,6 +10,7 @@ mod backup_files;
 mod backup_job;
 pub mod clock_step;
 pub mod command;
+mod directory;
 mod file_attributes;
 mod file_discard;
 pub mod file_edit;
@@ -23,6 +24,7 @@ mod file_truncate;
 mod http_call;
 mod leash;
 pub mod link_mtu;
+pub mod link_up;
 mod meta;
 mod mount;
 mod mount_remount;
@@ -39,10 +41,12 @@ mod process_start;
 pub mod processes;
 mod quarantine;
 mod route;
+pub mod socket;
 pub mod sysctl;
 mod systemd;
 mod tool;
 mod unit;
+mod unit_definitions;
 mod unit_file;
 
 pub use command::Programs;
@@ -107,6 +111,12 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
         Action::UnitDisable { unit } => Box::new(unit_file::UnitFile { unit, doing: UnitFiles::Disable }),
         Action::UnitMask { unit } => Box::new(unit_file::UnitFile { unit, doing: UnitFiles::Mask }),
         Action::UnitUnmask { unit } => Box::new(unit_file::UnitFile { unit, doing: UnitFiles::Unmask }),
+        Action::UnitReadDefinitions { unit } => Box::new(unit_definitions::Read { unit }),
+        Action::SocketRemove { path } => Box::new(socket::Remove { path }),
+        Action::DirectoryCreate { path, mode, user, group } => {
+            Box::new(directory::Create { path, mode, user, group })
+        }
+        Action::LinkUp { interface } => Box::new(link_up::Up { interface }),
         Action::ProcessSignal { process, signal } => {
             Box::new(process::Signalled { process: *process, signal: *signal })
         }

@@ -27,6 +27,7 @@ const LINK_NAME: u16 = 3;
 const LINK_MTU: u16 = 4;
 const ROUTE_TO: u16 = 1;
 const ROUTE_OUT: u16 = 4;
+const FLAG_UP: u32 = 0x1;
 const FLAG_LOOPBACK: u32 = 0x8;
 
 /// An interface.
@@ -35,6 +36,8 @@ pub struct Link {
     pub index: u32,
     pub mtu: u32,
     pub loopback: bool,
+    /// Set up; whether there is a carrier is another thing.
+    pub up: bool,
 }
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
@@ -112,8 +115,9 @@ pub fn link(name: &str) -> Result<Option<Link>, String> {
         Ok(Some((NEW_LINK, body))) => {
             let link = || {
                 let mtu = u32_at(value(body.get(16..)?, LINK_MTU)?, 0)?;
-                let loopback = u32_at(&body, 8)? & FLAG_LOOPBACK != 0;
-                Some(Link { index: u32_at(&body, 4)?, mtu, loopback })
+                let flags = u32_at(&body, 8)?;
+                let (loopback, up) = (flags & FLAG_LOOPBACK != 0, flags & FLAG_UP != 0);
+                Some(Link { index: u32_at(&body, 4)?, mtu, loopback, up })
             };
             link().map(Some).ok_or_else(|| failed(Errno::BADMSG))
         }
@@ -129,6 +133,19 @@ pub fn set_mtu(index: u32, mtu: u32) -> Result<(), Errno> {
     let mut body = vec![0; 16];
     body[4..8].copy_from_slice(&index.to_ne_bytes());
     body.extend(attribute(LINK_MTU, &mtu.to_ne_bytes()));
+    ask(SET_LINK, ACKNOWLEDGE, &body).map(drop)
+}
+
+/// Sets an interface up or down.
+///
+/// # Errors
+/// The kernel's reason.
+pub fn set_up(index: u32, up: bool) -> Result<(), Errno> {
+    let mut body = vec![0; 16];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    body[8..12].copy_from_slice(&(if up { FLAG_UP } else { 0 }).to_ne_bytes());
+    // Only this flag is to change.
+    body[12..16].copy_from_slice(&FLAG_UP.to_ne_bytes());
     ask(SET_LINK, ACKNOWLEDGE, &body).map(drop)
 }
 

@@ -21,6 +21,7 @@ mod declarations;
 mod deleted;
 mod filesystems;
 mod links;
+mod log_writers;
 mod logrotate;
 mod logs;
 mod metrics_rules;
@@ -60,6 +61,7 @@ pub const SOURCES: &[(&str, Make)] = &[
     ("units", units::make),
     ("filesystems", filesystems::make),
     ("logs", logs::make),
+    ("log_writers", log_writers::make),
     ("logrotate", logrotate::make),
     ("processes", processes::make),
     ("checks", checks::make),

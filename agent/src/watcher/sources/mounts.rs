@@ -1,9 +1,9 @@
-//! Mounts: entries of `/etc/fstab` that are not mounted, and file systems that became read-only. The kernel tells when
-//! the mounts of the host's first process change; what its own sandbox shows the agent is not the host's view.
+//! Mounts: entries of `/etc/fstab` that are not mounted, file systems that became read-only, and places that lost what
+//! fstab withholds from them, or withhold more. The kernel tells when the mounts of the host's first process change; what its own sandbox shows the agent is not the host's view.
 
 use super::{Context, Source, Work};
 use crate::config::{Config, Mounts, Watch, listed};
-use crate::watcher::mounts::{Entry, Mounted, parse_fstab, parse_mounts, table};
+use crate::watcher::mounts::{Entry, Mounted, WITHHELD, Withholds, parse_fstab, parse_mounts, table};
 use crate::watcher::notices::Notices;
 use crate::watcher::report::{Fault, Tolerance};
 use crate::watcher::rounds::{self, Look, Seen};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_secs(15);
 const MISSING: &str = "mounts.missing";
 const READ_ONLY: &str = "mounts.read-only";
+const OPTIONS: &str = "mounts.options";
 /// Kinds that hold data and are written to: only of these read-only is told where fstab says nothing.
 const WRITTEN: [&str; 9] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "vfat", "bcachefs"];
 
@@ -43,6 +44,7 @@ impl Source for Table {
                 fstab: "/etc/fstab".into(),
                 errors: "/sys/fs/ext4".into(),
                 seen_writable: BTreeSet::new(),
+                seen_granting: BTreeMap::new(),
             };
             let mut notices = Notices::default();
             notices.add_path(&watched.proc.path(table(&watched.proc)));
@@ -59,6 +61,8 @@ struct Watched {
     errors: PathBuf,
     /// Mounts that were writable at an earlier look.
     seen_writable: BTreeSet<String>,
+    /// What mounts withheld at every look so far.
+    seen_granting: BTreeMap<String, Withholds>,
 }
 
 impl Watched {
@@ -93,6 +97,13 @@ impl Look for Watched {
         for mount in mounted.values() {
             let entry = entries.get(&mount.point);
             let before = self.seen_writable.contains(&mount.point);
+            let always = self.seen_granting.entry(mount.point.clone()).or_insert([true; 3]);
+            *always = [0, 1, 2].map(|n| always[n] && mount.withholds[n]);
+            let always = *always;
+            if let Some(entry) = entry.filter(|entry| self.wanted(&entry.point)) {
+                let fault = options(mount, entry, always);
+                seen.holds.extend(fault.map(|fault| (fault, tolerance)));
+            }
             match judge(mount, entry, before) {
                 Judged::Writable => {
                     self.seen_writable.insert(mount.point.clone());
@@ -105,6 +116,7 @@ impl Look for Watched {
             }
         }
         self.seen_writable.retain(|point| mounted.contains_key(point));
+        self.seen_granting.retain(|point, _| mounted.contains_key(point));
         seen
     }
 
@@ -165,6 +177,32 @@ fn read_only(mount: &Mounted, errors: u64) -> Option<Fault> {
     Some(fault)
 }
 
+/// Returns what is wrong with what a place withholds. What fstab says of a place that is mounted elsewhere too is what
+/// it adds to the options there: that it withholds more than fstab says counts only if it did not always.
+fn options(mount: &Mounted, entry: &Entry, always: Withholds) -> Option<Fault> {
+    let drifted = [0, 1, 2].map(|n| match (entry.withholds[n], mount.withholds[n]) {
+        (true, false) => Some(WITHHELD[n].0),
+        (false, true) if !entry.bind || !always[n] => Some(WITHHELD[n].1),
+        _ => None,
+    });
+    let wanted: Vec<&str> = drifted.iter().copied().flatten().collect();
+    if wanted.is_empty() {
+        return None;
+    }
+    let point = AbsPath::new(mount.point.as_str()).ok()?;
+    let text = format!("{point} is mounted otherwise than fstab says: it should have {}", wanted.join(", "));
+    let subject = Subject::Mount(point.clone());
+    let mut fault = Fault::new(OPTIONS, "mount.options", subject, Severity::Warning, text);
+    fault.field("mount", Value::Path(point));
+    fault.word("fs_type", &mount.kind);
+    for (name, option) in ["suid_option", "dev_option", "exec_option"].into_iter().zip(drifted) {
+        if let Some(option) = option {
+            fault.word(name, option);
+        }
+    }
+    Some(fault)
+}
+
 /// Returns the mount unit of a path, in systemd's escaping.
 pub fn mount_unit(point: &str) -> Option<UnitName> {
     let inner = point.trim_matches('/');
@@ -220,6 +258,7 @@ UUID=1 /srv/data xfs defaults
             fstab: folder.join("fstab"),
             errors: folder.join("ext4"),
             seen_writable: BTreeSet::new(),
+            seen_granting: BTreeMap::new(),
         }
     }
 
@@ -264,6 +303,7 @@ UUID=1 /srv/data xfs defaults
             device: "/dev/x".into(),
             file_system_read_only: fs,
             place_read_only: place,
+            withholds: [false; 3],
         };
         let entry = |read_only| Entry {
             device: "/dev/x".into(),
@@ -271,6 +311,8 @@ UUID=1 /srv/data xfs defaults
             kind: "ext4".into(),
             read_only,
             may_fail: false,
+            withholds: [false; 3],
+            bind: false,
         };
         use Judged::{Nothing, ReadOnly, Writable};
         for (mount, entry, was_writable, is) in [
@@ -284,6 +326,54 @@ UUID=1 /srv/data xfs defaults
         ] {
             assert_eq!(judge(&mount, entry.as_ref(), was_writable), is, "{mount:?} {entry:?}");
         }
+    }
+
+    #[test]
+    fn options_are_those_of_fstab() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut watched = watched(folder.path());
+        let fstab = "\
+tmpfs /srv/tight tmpfs size=4m,nosuid,nodev 0 0
+tmpfs /srv/loose tmpfs defaults 0 0
+/srv/a /srv/bound none bind 0 0
+/srv/b /srv/bound-late none bind,noexec 0 0
+";
+        fs::write(folder.path().join("fstab"), fstab).expect("written");
+        let mut told = |mounts: &[(&str, &str)]| {
+            let line =
+                |(point, options): &(&str, &str)| format!("9 1 0:9 / {point} {options} - tmpfs x rw\n");
+            let text: String = mounts.iter().map(line).collect();
+            fs::write(folder.path().join("1/mountinfo"), text).expect("written");
+            let seen = watched.look();
+            let of_options = seen.holds.iter().filter(|(fault, _)| fault.rule.as_str() == OPTIONS);
+            let text = |fault: &Fault| {
+                let options = fault.fields.iter().filter(|(name, _)| name.as_str().ends_with("_option"));
+                let wanted: Vec<String> = options.map(|(_, value)| value.to_string()).collect();
+                format!("{} {}", fault.subject, wanted.join(" "))
+            };
+            of_options.map(|(fault, _)| text(fault)).collect::<Vec<_>>()
+        };
+        let well = [
+            ("/srv/tight", "rw,nosuid,nodev,relatime"),
+            ("/srv/loose", "rw,relatime"),
+            ("/srv/bound", "rw,nosuid"),
+            ("/srv/bound-late", "rw,noexec"),
+        ];
+        assert_eq!(told(&well), Vec::<String>::new());
+        let drifted = [
+            ("/srv/tight", "rw,nodev,noexec"),
+            ("/srv/loose", "rw,nosuid,nodev,noexec"),
+            ("/srv/bound", "rw,nosuid,noexec"),
+            ("/srv/bound-late", "rw"),
+        ];
+        let expected = [
+            "mount:/srv/bound exec",
+            "mount:/srv/bound-late noexec",
+            "mount:/srv/loose dev exec suid",
+            "mount:/srv/tight exec nosuid",
+        ];
+        assert_eq!(told(&drifted), expected);
+        assert_eq!(told(&well), Vec::<String>::new());
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Watched {
 }
 
 /// Returns how many files a process has open. Kernels from 6.2 on say it as the size of the folder.
-fn open_files(proc: &Proc, pid: u32) -> Option<u64> {
+pub(super) fn open_files(proc: &Proc, pid: u32) -> Option<u64> {
     let folder = proc.path(&format!("{pid}/fd"));
     match std::fs::metadata(&folder).ok()?.len() {
         0 => Some(std::fs::read_dir(folder).ok()?.count() as u64),
@@ -226,7 +226,8 @@ fn times_run(status: &str) -> u64 {
     counts.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
 }
 
-fn limit_of_files(limits: &str) -> Option<u64> {
+/// Returns how many files a process may have open, by its `limits`.
+pub(super) fn limit_of_files(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
 }

@@ -48,7 +48,9 @@ impl Action {
             Self::ClockStep { max_offset_s } if !(1..=86_400).contains(max_offset_s) => {
                 Some(format!("max_offset_s is {max_offset_s}, must be 1 to 86,400"))
             }
-            Self::FileMode { mode, .. } if octal_mode(mode).is_none() => {
+            Self::FileMode { mode, .. } | Self::DirectoryCreate { mode, .. }
+                if octal_mode(mode).is_none() =>
+            {
                 Some(format!("mode {mode} must be three or four octal digits"))
             }
             Self::BackupPrune { keep, .. } if *keep < 1 => {

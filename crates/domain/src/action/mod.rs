@@ -110,6 +110,10 @@ pub enum Action {
     UnitMask { unit: UnitName },
     #[serde(rename = "unit.unmask")]
     UnitUnmask { unit: UnitName },
+    /// Has systemd read the files of all units again: done after a file of the unit was changed, and undone the same
+    /// way, so that a step of it before that change sees to what the change's undo brings back.
+    #[serde(rename = "unit.read-definitions")]
+    UnitReadDefinitions { unit: UnitName },
     /// Signals one process, found by its number and start time, through a pidfd.
     #[serde(rename = "process.signal")]
     ProcessSignal { process: ProcessRef, signal: ProcessSignal },
@@ -173,12 +177,21 @@ pub enum Action {
     /// Empties a file that was deleted but is still held open by a process, found by its inode on a device.
     #[serde(rename = "file.reclaim-deleted")]
     FileReclaimDeleted { process: ProcessRef, path: AbsPath, inode: i64 },
+    /// Removes a socket at which nobody listens. Undone by one of the same mode, owner and time.
+    #[serde(rename = "socket.remove")]
+    SocketRemove { path: AbsPath },
+    /// Makes an empty folder where nothing is, as it is declared. Undone by removing it while it is empty.
+    #[serde(rename = "directory.create")]
+    DirectoryCreate { path: AbsPath, mode: Word, user: Word, group: Word },
     /// Gives a setting of the running kernel another value. Nothing in `/etc` is changed.
     #[serde(rename = "sysctl.set")]
     SysctlSet { key: Word, value: Words },
     /// Sets the largest packet of an interface that is not this host's way to the server.
     #[serde(rename = "link.mtu")]
     LinkMtu { interface: Word, mtu: u32 },
+    /// Sets an interface up; it keeps its addresses. Undone by setting it down.
+    #[serde(rename = "link.up")]
+    LinkUp { interface: Word },
     /// Puts one address into a set of the packet filter, for some seconds or, with 0, until it is taken out.
     #[serde(rename = "nft.add-element")]
     NftAddElement {

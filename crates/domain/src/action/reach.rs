@@ -20,7 +20,8 @@ impl Action {
             | Self::UnitEnable { unit }
             | Self::UnitDisable { unit }
             | Self::UnitMask { unit }
-            | Self::UnitUnmask { unit } => vec![Subject::Unit(unit.clone())],
+            | Self::UnitUnmask { unit }
+            | Self::UnitReadDefinitions { unit } => vec![Subject::Unit(unit.clone())],
             Self::ProcessSignal { process, .. }
             | Self::ProcessEnd { process, .. }
             | Self::ProcessRenice { process, .. } => {
@@ -35,10 +36,14 @@ impl Action {
             | Self::FileEdit { path, .. }
             | Self::FileMode { path, .. }
             | Self::FileOwner { path, .. }
+            | Self::SocketRemove { path }
+            | Self::DirectoryCreate { path, .. }
             | Self::FileReclaimDeleted { path, .. } => vec![Subject::Path(path.clone())],
             Self::FilePrune { directory, .. } => vec![Subject::Path(directory.clone())],
             Self::SysctlSet { key, .. } => vec![Subject::Sysctl(key.clone())],
-            Self::LinkMtu { interface, .. } => vec![named("link:", interface.as_str())],
+            Self::LinkMtu { interface, .. } | Self::LinkUp { interface } => {
+                vec![named("link:", interface.as_str())]
+            }
             Self::NftAddElement { ip, .. } | Self::NftDeleteElement { ip, .. } => vec![Subject::Address(*ip)],
             Self::NftDeleteRule { family, table, .. } => {
                 vec![named("nft:", &format!("{}:{table}", family.as_str()))]

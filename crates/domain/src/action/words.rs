@@ -105,6 +105,14 @@ impl Action {
             Self::UnitDisable { unit } => format!("Have {unit} no longer start with the host"),
             Self::UnitMask { unit } => format!("Mask {unit}, so that nothing can start it"),
             Self::UnitUnmask { unit } => format!("Unmask {unit}"),
+            Self::UnitReadDefinitions { unit } => {
+                format!("Have systemd read its units again, for what the files of {unit} say now")
+            }
+            Self::SocketRemove { path } => format!("Remove the socket {path}, at which nobody listens"),
+            Self::DirectoryCreate { path, mode, user, group } => {
+                format!("Make the folder {path} with mode {mode} for {user}:{group}")
+            }
+            Self::LinkUp { interface } => format!("Set the interface {interface} up"),
             Self::FileEdit { path, key, value, .. } => format!("Set {key} to {value} in {path}"),
             Self::FileMove { path, to } => format!("Move {path} to {to}"),
             Self::AccountLock { account, close_shell: false } => {

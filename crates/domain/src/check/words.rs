@@ -109,6 +109,13 @@ impl Check {
             }
             Self::CheckPasses { name } => format!("the host's check {name} passes"),
             Self::SysctlIs { key, value } => format!("{key} of the running kernel is {value}"),
+            Self::UnitNotFailed { unit } => format!("{unit} has not failed"),
+            Self::UnitWrites { unit, path } => format!("{unit} writes to {path}"),
+            Self::SocketStale { path } => format!("{path} is a socket at which nobody listens"),
+            Self::ProcessNotStopped { process } => {
+                format!("process {} lives and is not stopped", process.pid)
+            }
+            Self::LinkIsUp { interface } => format!("the interface {interface} is up"),
             Self::LinkMtuIs { interface, mtu } => format!("the MTU of {interface} is {mtu}"),
             Self::NftHasSet { family, table, set, ip } => {
                 format!("the packet filter has a set {} {table} {set} for addresses as {ip}", family.as_str())

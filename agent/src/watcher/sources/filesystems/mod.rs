@@ -1,6 +1,7 @@
 //! File systems: full or filling up, in bytes and in inodes. The kernel tells nothing of it, so it is asked, more
 //! often the nearer the end; a mount that does not answer holds up nobody but itself.
 
+mod caches;
 mod forecast;
 mod judge;
 mod mounts;

@@ -1,6 +1,7 @@
 //! Where the space has gone: files that may be taken away, live logs that may be emptied, deleted files that a process
 //! still holds, and the biggest files, for people. Every walk is bounded in files and in time, and follows no link.
 
+use super::caches;
 use super::mounts::Usage;
 use crate::config::{CORES, CORES_PATTERN, LiveLogs, Mount};
 use crate::watcher::files;
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 /// How many core dumps of each program are kept.
 const CORES_KEPT: usize = 2;
 /// Most files that are looked at in one walk, and longest time of it.
-const WALK_MAX: usize = 50_000;
-const WALK_TIME_MAX: Duration = Duration::from_millis(1500);
+pub(super) const WALK_MAX: usize = 50_000;
+pub(super) const WALK_TIME_MAX: Duration = Duration::from_millis(1500);
 /// Biggest files that are named to people.
 const NAMED: usize = 10;
 /// Share of a file system from which a deleted file that is held counts, in percent.
@@ -31,6 +32,11 @@ pub(super) fn explain(fault: &mut Fault, mount: &AbsPath, told: Option<&Mount>, 
         fault.field("holds_agent", Value::Boolean(true));
     }
     add_reclaim(fault, told, device);
+    if fault.fields.keys().all(|name| name.as_str() != "reclaim_directory")
+        && let Some(cache) = caches::biggest(Path::new(mount.as_str()), device, usage)
+    {
+        cache.add(fault);
+    }
     if let Some(logs) = told.and_then(|m| m.logs.as_ref())
         && let Some((path, _)) = biggest_log(logs)
     {

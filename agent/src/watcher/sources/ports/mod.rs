@@ -156,7 +156,17 @@ fn connect(to: SocketAddr) -> Reached {
         Err(e) if matches!(e.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock) => {
             Reached::NoAnswer
         }
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::PermissionDenied) => Reached::NoAnswer,
+        // Somebody listens: who is refused all the same is refused by the packet filter.
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::PermissionDenied
+                    | std::io::ErrorKind::ConnectionRefused
+                    | std::io::ErrorKind::HostUnreachable
+            ) =>
+        {
+            Reached::NoAnswer
+        }
         Err(_) => Reached::Other,
     }
 }

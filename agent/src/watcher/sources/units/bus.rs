@@ -2,6 +2,7 @@
 
 use super::judge::UnitView;
 use crate::unit_path::{self, UNITS};
+use crate::watcher::unit_facts::Taken;
 use futures_util::StreamExt;
 use sopwith_domain::value::UnitName;
 use std::collections::HashMap;
@@ -192,6 +193,26 @@ impl Bus {
             }
         }
         Ok(())
+    }
+
+    /// Returns the files of which systemd makes a unit, beside its own.
+    ///
+    /// # Errors
+    /// systemd does not answer.
+    pub(super) async fn taken(&self, unit: &UnitName) -> Result<Taken, String> {
+        let path = unit_path::of(unit);
+        let get = async |interface: &str, name: &str| {
+            let reply = self.call(&path, PROPERTIES, "Get", &(interface, name)).await?;
+            reply.body().deserialize::<OwnedVariant>().map_err(|e| told(&e))
+        };
+        let drop_ins = Vec::<String>::try_from(get(UNIT_INTERFACE, "DropInPaths").await?).unwrap_or_default();
+        let environment = match kind_interface(unit).filter(|kind| kind.ends_with(".Service")) {
+            Some(kind) => {
+                Vec::<(String, bool)>::try_from(get(kind, "EnvironmentFiles").await?).unwrap_or_default()
+            }
+            None => Vec::new(),
+        };
+        Ok(Taken { drop_ins, environment })
     }
 
     async fn values(&self, path: &str, interface: &str) -> Result<Values, String> {

@@ -2,23 +2,25 @@
 //! at all units at the start, once a minute and when asked for keeps what was heard honest.
 
 mod bus;
+mod facts;
 mod judge;
 mod ports;
 mod wellness;
 
 use super::{Context, Source, SourceFailed, Work};
-use crate::config::{Config, Service, Units};
+use crate::config::{Config, Units};
 use crate::watcher::report::{Fault, Look, Report, Tolerance};
 use crate::watcher::sink::{Afresh, Sink};
 use crate::watcher::{clock, files};
 use bus::{Bus, Change};
+use facts::{add_process, with_facts, with_surroundings};
 use judge::{DISABLED, FAILED, FLAPPING, INACTIVE, Starts, UNHEALTHY, UnitView, Verdict};
 use ports::Ports;
 use sopwith_domain::signal::Subject;
-use sopwith_domain::value::{UnitName, Value};
+use sopwith_domain::value::UnitName;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -30,6 +32,8 @@ const EVERY: Duration = Duration::from_secs(60);
 const ANEW: Duration = Duration::from_millis(50);
 /// How often time is asked: heartbeats age and starts fall out of their window.
 const ROUND: Duration = Duration::from_millis(500);
+/// How long it must have run to count as having run well.
+const RAN_WELL: Duration = Duration::from_secs(5);
 
 pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
     let wanted = sd_notify::booted().unwrap_or(false) || !config.units.services.is_empty();
@@ -63,6 +67,8 @@ struct Known {
     view: UnitView,
     starts: Starts,
     wellness: Wellness,
+    /// Since when it last ran for a while.
+    ran_well: Option<SystemTime>,
     /// Conditions that were said to hold.
     said: Vec<&'static str>,
     /// When what is known of its fault is gathered once more, in milliseconds of the boot clock.
@@ -192,6 +198,7 @@ impl Watched {
 
     async fn take_view(&mut self, unit: &UnitName, view: UnitView) -> Result<(), SourceFailed> {
         let known = self.known.entry(unit.clone()).or_default();
+        known.ran();
         let before = std::mem::replace(&mut known.view, view);
         // At the first look nothing is known of what went before.
         if before.started_us != 0 {
@@ -203,6 +210,7 @@ impl Watched {
     /// Takes a change that systemd told. Of a service it tells its kind's properties first and its state last.
     async fn changed(&mut self, change: Change) -> Result<(), SourceFailed> {
         let known = self.known.entry(change.unit.clone()).or_default();
+        known.ran();
         let before = known.view.clone();
         change.apply(&mut known.view);
         if before.started_us != 0 || !before.active_state.is_empty() {
@@ -270,7 +278,11 @@ impl Watched {
         let fault = match fault {
             Some(mut fault) => {
                 judge::add_required(&mut fault, &known.view);
-                Some(with_facts(fault, unit, service, &self.ports).await)
+                let ran_well = known.ran_well;
+                // What systemd does not tell is not known, which says nothing.
+                let taken = self.bus.taken(unit).await.unwrap_or_default();
+                let fault = with_facts(fault, unit, service, &self.ports).await;
+                Some(with_surroundings(fault, service, taken, ran_well).await)
             }
             None => None,
         };
@@ -374,43 +386,13 @@ impl Watched {
     }
 }
 
-fn add_process(fault: &mut Fault, main_pid: u32) {
-    let Some(process) = files::process(main_pid) else { return };
-    fault.field("process", Value::Process(process));
-    let stat = i32::try_from(main_pid).ok().and_then(|pid| procfs::process::Process::new(pid).ok());
-    if let Some(stat) = stat.and_then(|process| process.stat().ok()) {
-        fault.word("process_state", &stat.state.to_string());
-    }
-}
-
-/// Adds what the operator of the service told of it, and what is known of its ports.
-async fn with_facts(fault: Fault, unit: &UnitName, service: Option<&Service>, ports: &SharedPorts) -> Fault {
-    let service = service.cloned();
-    let (unit, plain, ports) = (unit.clone(), fault.clone(), Arc::clone(ports));
-    let looked = files::look(move || {
-        let mut fault = fault;
-        if let Some(service) = service {
-            add_service(&mut fault, &unit, &service);
+impl Known {
+    /// Notes since when it runs, where that is a while by now.
+    fn ran(&mut self) {
+        let now_us = clock::monotonic_us();
+        let ran_us = now_us.saturating_sub(self.view.started_us);
+        if self.view.active() && self.view.started_us != 0 && u128::from(ran_us) >= RAN_WELL.as_micros() {
+            self.ran_well = SystemTime::now().checked_sub(Duration::from_micros(ran_us));
         }
-        ports.lock().unwrap_or_else(PoisonError::into_inner).add(&mut fault, &unit);
-        fault
-    });
-    looked.await.unwrap_or(plain)
-}
-
-fn add_service(fault: &mut Fault, unit: &UnitName, service: &Service) {
-    if let Some(health) = &service.health {
-        fault.field("health_url", Value::Url((*health.url).clone()));
-    }
-    if let Some(heartbeat) = &service.heartbeat {
-        fault.field("heartbeat_path", Value::Path((*heartbeat.path).clone()));
-        fault.integer("heartbeat_max_age_s", heartbeat.max_age.0.as_secs());
-    }
-    files::add_drift(fault, files::drifted(&service.config));
-    if let Some(pidfile) = &service.pidfile
-        && files::pidfile_stale(pidfile, unit)
-    {
-        fault.field("pidfile", Value::Path((**pidfile).clone()));
-        fault.field("pidfile_stale", Value::Boolean(true));
     }
 }
