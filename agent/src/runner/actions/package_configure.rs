@@ -2,12 +2,15 @@
 //! that are there stay, and nobody is asked anything. dpkg's own locks are respected, never removed.
 //!
 //! What a package's scripts do nobody can take back. An undo looks whether dpkg has every package as before, and says
-//! so; it changes nothing.
+//! so. All that it changes are the times of dpkg's list, which dpkg writes anew, byte for byte the same, also when it
+//! gets nowhere.
 
 use super::act::{Act, At};
 use super::command;
+use super::meta::Meta;
 use crate::runner::profiles;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use sopwith_domain::run::{Effect, StepResult};
 use sopwith_domain::value::Word;
 use std::collections::BTreeMap;
@@ -36,6 +39,40 @@ pub struct Configure<'a> {
 pub struct Prior {
     /// Packages that are neither whole nor gone, and dpkg's words for each.
     broken: BTreeMap<String, String>,
+    /// dpkg's list, where it could be read whole; older journals do not have it.
+    #[serde(default)]
+    list: Option<List>,
+}
+
+/// A file as it was: its digest in hexadecimal, and the rest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct List {
+    sha256: String,
+    meta: Meta,
+}
+
+impl List {
+    fn of(path: &Path) -> std::io::Result<(Self, File)> {
+        let mut file = File::open(path)?;
+        let mut hash = Sha256::new();
+        std::io::copy(&mut file, &mut hash)?;
+        let meta = Meta::of(&file)?;
+        Ok((Self { sha256: hex::encode(hash.finalize()), meta }, file))
+    }
+
+    /// Gives the list its times again if it is the same to the byte; says whether it is as it was.
+    fn restore_times(&self, path: &Path) -> std::io::Result<bool> {
+        let (now, file) = Self::of(path)?;
+        let attributes = |list: &Self| (list.meta.mode, list.meta.uid, list.meta.gid);
+        if now.sha256 != self.sha256 || attributes(&now) != attributes(self) {
+            return Ok(false);
+        }
+        if now.meta.mtime != self.meta.mtime {
+            self.meta.apply_times(&file)?;
+            file.sync_all()?;
+        }
+        Ok(true)
+    }
 }
 
 /// Returns what dpkg's list says of packages that are neither whole nor gone.
@@ -150,7 +187,8 @@ impl Act for Configure<'_> {
         manager_free()?;
         at.bench.quarantine.fresh(at.step)?;
         at.bench.quarantine.place(at.step, LOCK)?.create()?;
-        Ok(Prior { broken: broken(Path::new(STATUS))? })
+        let broken = broken(Path::new(STATUS))?;
+        Ok(Prior { broken, list: List::of(Path::new(STATUS)).ok().map(|(list, _)| list) })
     }
 
     fn perform(&self, at: &mut At<'_>, prior: &Prior) -> Result<String, String> {
@@ -192,7 +230,11 @@ impl Act for Configure<'_> {
         command::over(&Self::lock(at))?;
         let now = broken(Path::new(STATUS))?;
         if now == prior.broken {
-            return Ok("dpkg has every package as it was before".into());
+            let times = prior.list.as_ref().map(|list| list.restore_times(Path::new(STATUS)));
+            return match times {
+                None | Some(Ok(_)) => Ok("dpkg has every package as it was before".into()),
+                Some(Err(e)) => Err(format!("failed to give {STATUS} its times again: {e}")),
+            };
         }
         let changed = prior.broken.iter().filter(|(name, state)| now.get(*name) != Some(*state));
         let changed: Vec<_> = changed.map(|(name, state)| format!("{name} (was {state})")).take(20).collect();
@@ -202,6 +244,9 @@ impl Act for Configure<'_> {
     fn untouched(&self, at: &mut At<'_>, prior: &Prior) -> bool {
         command::over(&Self::lock(at)).is_ok()
             && broken(Path::new(STATUS)).is_ok_and(|now| now == prior.broken)
+            && prior.list.as_ref().is_none_or(|list| {
+                List::of(Path::new(STATUS)).is_ok_and(|(now, _)| now.meta.mtime == list.meta.mtime)
+            })
     }
 }
 
@@ -223,6 +268,28 @@ mod tests {
         let b = Word::new("b").expect("a word");
         assert_eq!(Configure { package: Some(&b) }.of(found.clone()).len(), 1);
         assert_eq!(Configure { package: None }.of(found).len(), 2);
+    }
+
+    #[test]
+    fn the_list_gets_its_times_again_only_if_it_is_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("status");
+        let cases: [(&str, bool); 2] = [("Package: a\n", true), ("Package: b\n", false)];
+        for (later, same) in cases {
+            std::fs::write(&path, "Package: a\n").expect("written");
+            let old = std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 123);
+            File::open(&path).and_then(|file| file.set_modified(old)).expect("utimes");
+            let (list, _) = List::of(&path).expect("read");
+            let aside = folder.path().join("status-new");
+            std::fs::write(&aside, later)
+                .and_then(|()| std::fs::rename(&aside, &path))
+                .expect("written anew");
+            for _ in 0..2 {
+                assert_eq!(list.restore_times(&path).expect("looked"), same, "{later}");
+            }
+            let modified = std::fs::metadata(&path).and_then(|m| m.modified()).expect("times");
+            assert_eq!(modified == old, same, "{later}");
+        }
     }
 
     #[test]
