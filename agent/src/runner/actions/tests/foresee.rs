@@ -15,6 +15,13 @@ fn word(text: &str) -> Word {
     Word::new(text).expect("a word")
 }
 
+/// A socket at which nobody listens, beside the world's files.
+fn dead_socket(world: &World) -> AbsPath {
+    let path = world.folder.path().join("dead");
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+    AbsPath::new(path.to_str().expect("text")).expect("a path")
+}
+
 /// One of each, mostly about what is there on any machine.
 fn each(world: &World) -> Vec<Action> {
     let unit = || "cron.service".parse::<sopwith_domain::value::UnitName>().expect("a unit");
@@ -35,11 +42,20 @@ fn each(world: &World) -> Vec<Action> {
         Action::UnitDisable { unit: unit() },
         Action::UnitMask { unit: unit() },
         Action::UnitUnmask { unit: unit() },
+        Action::UnitReadDefinitions { unit: unit() },
         Action::ProcessSignal { process, signal: ProcessSignal::Term },
         Action::ProcessStart { process: name(), program: path("/bin/true") },
         Action::ProcessEnd { process, grace_s: 1 },
         Action::ProcessRenice { process, nice: 5 },
         Action::FileReclaimDeleted { process, path: own.clone(), inode: 1 },
+        Action::SocketRemove { path: dead_socket(world) },
+        Action::DirectoryCreate {
+            path: world.path("new"),
+            mode: word("0755"),
+            user: word("root"),
+            group: word("root"),
+        },
+        Action::LinkUp { interface: word("lo") },
         Action::SysctlSet { key: word("net.ipv4.ip_forward"), value: "1".parse().expect("words") },
         Action::LinkMtu { interface: word("lo"), mtu: 1400 },
         Action::NftAddElement {
@@ -156,9 +172,16 @@ fn no_action_opens_anything_for_writing_when_it_foresees() {
     let said = |name: &str| {
         told.iter().any(|(of, told)| *of == name && told.as_ref().is_ok_and(|t| t.contains("would")))
     };
-    for name in
-        ["file.truncate", "file.prune", "backup.prune", "process.start", "operator.command", "command"]
-    {
+    for name in [
+        "file.truncate",
+        "directory.create",
+        "socket.remove",
+        "file.prune",
+        "backup.prune",
+        "process.start",
+        "operator.command",
+        "command",
+    ] {
         assert!(said(name), "{name}: {told:#?}");
     }
 }
