@@ -36,8 +36,11 @@ const QUERIES: [&str; 7] = [
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Returns bodies that no route takes, with what they call themselves.
-fn bodies(limit: usize) -> Vec<(&'static str, Vec<u8>)> {
+/// What a body calls itself, and its bytes.
+type Body = (&'static str, Vec<u8>);
+
+/// Returns bodies that no route takes.
+fn bodies(limit: usize) -> Vec<Body> {
     let deep = limit.min(30_000);
     vec![
         (JSON, Vec::new()),
@@ -70,7 +73,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    async fn ask(&self, route: &Route, path: &str, body: Option<(&str, Vec<u8>)>) -> Response {
+    async fn ask(&self, route: &Route, path: &str, body: Option<Body>) -> Response {
         let base = match route.door {
             Door::Operator => self.world.url(""),
             Door::Agent => self.world.agent_url(""),
@@ -131,7 +134,7 @@ async fn nonsense_is_refused_at_every_route_and_changes_nothing() {
     for route in table() {
         let http = if route.door == Door::Agent { &agent.http } else { &world.http };
         let asking = Asking { world: &world, http, token: (route.door == Door::Operator).then_some(&admin) };
-        let mut tries: Vec<(String, Option<(&str, Vec<u8>)>)> = Vec::new();
+        let mut tries: Vec<(String, Option<Body>)> = Vec::new();
         if route.path.contains('{') {
             tries.extend(IN_PATHS.iter().map(|name| (filled(&route, name), None)));
             tries.push((filled(&route, &"a".repeat(4000)), None));
