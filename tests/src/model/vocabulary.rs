@@ -85,6 +85,8 @@ pub fn vocabulary() -> BTreeMap<&'static str, Vec<Value>> {
         ("backend_start_us", of(Integer, &["0", "1760000000000001"])),
         ("slot", of(Word, &["old"])),
         ("active", of(Boolean, &["true", "false"])),
+        ("limit_mb", of(Integer, &["0", "32"])),
+        ("limit_s", of(Integer, &["0", "45"])),
         ("retained_mb", of(Integer, &["0", "2000"])),
         ("directory_drifted", of(Boolean, &["true"])),
         ("disk_full", of(Boolean, &["true"])),

@@ -189,6 +189,11 @@ fn idle(probe: &PostgresqlProbe, idle_s: i64, (pid, start_us): (Option<i64>, Opt
     if long != Verdict::Ok {
         let words = format!("a transaction is open and does nothing for {idle_s} s");
         let finding = Finding::new("postgresql.idle-transaction", long, words).integer("idle_s", idle_s);
+        // From when on it counts is the operator's to say, and what an SOP waits for.
+        let limit =
+            probe.idle_in_transaction.warning.as_ref().or(probe.idle_in_transaction.critical.as_ref());
+        let limit_s = limit.and_then(|limit| i64::try_from(limit.0.as_secs()).ok());
+        let finding = limit_s.into_iter().fold(finding, |finding, s| finding.integer("limit_s", s));
         let finding = pid.into_iter().fold(finding, |finding, pid| finding.integer("backend_pid", pid));
         seen.find(start_us.into_iter().fold(finding, |finding, us| finding.integer("backend_start_us", us)));
     }
@@ -204,11 +209,13 @@ fn slots(probe: &PostgresqlProbe, slots: &[[&str; 3]], seen: &mut Seen) -> i64 {
         if much != Verdict::Ok {
             let unused = if *active == "1" { "" } else { ", and nobody reads it" };
             let words = format!("replication slot {name} holds back {retained_mb} MB of log{unused}");
+            let limit = probe.slot_retained_mb.warning.as_ref().or(probe.slot_retained_mb.critical.as_ref());
+            let finding = Finding::new("postgresql.slot", much, words)
+                .word("slot", name)
+                .boolean("active", *active == "1")
+                .integer("retained_mb", retained_mb);
             seen.find(
-                Finding::new("postgresql.slot", much, words)
-                    .word("slot", name)
-                    .boolean("active", *active == "1")
-                    .integer("retained_mb", retained_mb),
+                limit.into_iter().fold(finding, |finding, mb| finding.integer("limit_mb", i64::from(**mb))),
             );
         }
     }

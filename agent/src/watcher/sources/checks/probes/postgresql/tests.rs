@@ -40,18 +40,18 @@ fn what_postgresql_says_of_itself() {
         (
             "",
             format!("{WELL}idle|301|4711|\n"),
-            "postgresql.idle-transaction warning backend_pid=4711,idle_s=301",
+            "postgresql.idle-transaction warning backend_pid=4711,idle_s=301,limit_s=300",
         ),
         (
             "idle_in_transaction: {critical: 10s}",
             format!("{WELL}idle|11|4711|\n"),
-            "postgresql.idle-transaction critical backend_pid=4711,idle_s=11",
+            "postgresql.idle-transaction critical backend_pid=4711,idle_s=11,limit_s=10",
         ),
         ("", format!("{WELL}slot|standby_1|1|1048576\n"), ""),
         (
             "",
             format!("{WELL}slot|gone|0|{}\nslot|here|1|0\n", 2_u64 << 30),
-            "postgresql.slot warning active=false,retained_mb=2048,slot=gone",
+            "postgresql.slot warning active=false,limit_mb=1024,retained_mb=2048,slot=gone",
         ),
         (
             "role: primary",
