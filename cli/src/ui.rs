@@ -2,10 +2,12 @@
 //! terminal and `NO_COLOR` is not set, and never says anything that a word does not say too.
 
 use crate::failure::Failure;
+use crate::words::clean;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width};
 use serde::Serialize;
 use sopwith_domain::time::Timestamp;
+use sopwith_protocol::plain::misleading;
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -58,8 +60,8 @@ impl Ui {
             |e: &dyn std::fmt::Display| Failure::failed(format!("cannot print the answer: {e}"));
         let text = match self.format {
             Format::Table => human(),
-            Format::Json => serde_json::to_string_pretty(raw).map_err(|e| unprintable(&e))?,
-            Format::Yaml => serde_saphyr::to_string(raw).map_err(|e| unprintable(&e))?,
+            Format::Json => escaped(&serde_json::to_string_pretty(raw).map_err(|e| unprintable(&e))?),
+            Format::Yaml => clean(&serde_saphyr::to_string(raw).map_err(|e| unprintable(&e))?),
         };
         print_out(&text)
     }
@@ -276,6 +278,22 @@ fn wrap_line(line: &str, room: usize) -> Vec<String> {
     }
     lines.push(current);
     lines
+}
+
+/// Writes out what a terminal would obey or hide. Outside of its strings JSON has no such characters, so that it
+/// stays the same to whoever reads it.
+fn escaped(json: &str) -> String {
+    let mut units = [0; 2];
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match misleading(c) {
+            true => {
+                c.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")))
+            }
+            false => text.push(c),
+        }
+    }
+    text
 }
 
 #[cfg(test)]

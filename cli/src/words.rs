@@ -3,6 +3,7 @@
 use crate::ui::Tone;
 use sopwith_domain::run::End;
 use sopwith_domain::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+use sopwith_protocol::plain::misleading;
 
 /// Returns an incident's phase as glyph and word.
 pub fn phase(name: &str) -> (Tone, String) {
@@ -114,14 +115,10 @@ fn to_seconds(at: &str) -> String {
     at.get(..19).map_or_else(|| at.to_owned(), |start| format!("{} UTC", start.replace('T', " ")))
 }
 
-/// Takes out of a text what could change how a terminal shows it: control characters (but for line break and tab)
-/// and marks that turn the direction of writing.
+/// Takes out of a text what could change how a terminal shows it: control characters (but for line break and tab),
+/// marks that turn the direction of writing, and what nobody sees.
 pub fn clean(text: &str) -> String {
-    let harmful = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if misleading(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

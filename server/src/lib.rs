@@ -20,7 +20,6 @@ pub mod keys;
 pub mod ledger;
 pub mod local;
 pub mod pages;
-pub mod plain;
 pub mod presence;
 pub mod problem;
 pub mod readers;

@@ -1,12 +1,12 @@
 //! Errors as operators and agents read them: `application/problem+json` (RFC 9457) with a stable code each.
 
 use crate::ledger::Failed;
-use crate::plain::visible;
 use crate::readers::ReadFailed;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sopwith_domain::command::Refusal;
 use sopwith_protocol::api::Problem;
+use sopwith_protocol::plain::visible;
 
 /// A problem on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]

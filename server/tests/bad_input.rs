@@ -7,7 +7,7 @@ mod common;
 use common::World;
 use reqwest::{Client, Method, Response, StatusCode, header};
 use serde_json::Value as Json;
-use sopwith_server::plain::misleading;
+use sopwith_protocol::plain::misleading;
 use sopwith_server::routes::{BODY_BYTES_MAX, Door, Face, Need, Route, table};
 
 /// What may stand in a path where a name, number or digest is expected.

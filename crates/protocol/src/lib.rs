@@ -4,4 +4,5 @@
 pub mod api;
 pub mod exchange;
 pub mod pinned;
+pub mod plain;
 pub mod signature;

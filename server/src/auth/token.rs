@@ -117,7 +117,7 @@ pub async fn revoke(app: &App, name: &AccountName, id: &str) -> Result<(), Faile
 /// Turns away an id that is not the owner's or is revoked already.
 pub async fn revoke_of(app: &App, by: &AccountName, owner: &AccountName, id: &str) -> Result<(), Failed> {
     let whose = if by == owner { String::new() } else { format!(" of {owner}") };
-    let what = format!("revoked API token {:.64}{whose}", crate::plain::visible(id));
+    let what = format!("revoked API token {:.64}{whose}", sopwith_protocol::plain::visible(id));
     let noted = Command::NoteAccess { by: by.clone(), what };
     let (owner, id) = (owner.to_string(), id.to_owned());
     let rows = move |tx: &rusqlite::Transaction<'_>, now: Timestamp| {

@@ -131,7 +131,7 @@ fn document(title: &str, frame: Option<&Frame>, body: Markup) -> Markup {
 
 /// Writes out what would be misleading anywhere on the page: none of our own characters is.
 fn visible(document: Markup) -> Markup {
-    match crate::plain::visible(&document.0) {
+    match sopwith_protocol::plain::visible(&document.0) {
         Cow::Borrowed(_) => document,
         Cow::Owned(shown) => PreEscaped(shown),
     }

@@ -1,4 +1,4 @@
-//! Text from elsewhere, made harmless to look at. Nothing of ours needs it; what a host, a log or a stranger sends
+//! Text from elsewhere, made harmless to look at, on pages and terminals alike. Nothing of ours needs it; what a host, a log or a stranger sends
 //! must not make a path or a name read as another, nor command a terminal.
 
 use std::borrow::Cow;
