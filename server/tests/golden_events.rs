@@ -187,6 +187,7 @@ fn samples() -> Vec<Event> {
         Event::Refrained { incident, why_not: WhyNot::Follows { root: incident, subject: Subject::Host } },
         Event::Refrained { incident, why_not: WhyNot::WithOthers { root: incident } },
         Event::Refrained { incident, why_not: WhyNot::OneOfMany { root: incident, because: reason() } },
+        Event::Refrained { incident, why_not: WhyNot::Frozen { root: incident, because: reason() } },
         Event::Refrained { incident, why_not: WhyNot::Storm { root: incident } },
         Event::ReleaseHeld { incident, plan: plan.digest(), reason: reason() },
         Event::PlanProposed { incident, plan: Box::new(plan), expires_at: at, required_approvals: 1 },
@@ -222,6 +223,7 @@ fn samples() -> Vec<Event> {
         Event::CancelRequested { run, by: alice.clone() },
         Event::WatchBegan { incident, reason: reason() },
         Event::Escalated { incident, reason: reason() },
+        Event::TargetsFrozen { incident, targets: vec![Subject::Host], because: reason() },
         Event::IncidentClosed { incident, reason: reason(), by: Some(alice.clone()) },
         Event::StopSet { by: alice.clone(), reason: reason() },
         Event::StopCleared { by: alice.clone(), reason: reason() },
@@ -269,6 +271,7 @@ fn known(event: &Event) {
         | Event::CancelRequested { .. }
         | Event::WatchBegan { .. }
         | Event::Escalated { .. }
+        | Event::TargetsFrozen { .. }
         | Event::IncidentClosed { .. }
         | Event::StopSet { .. }
         | Event::StopCleared { .. }

@@ -104,6 +104,10 @@ fn changes(old: &Playbook, new: &Playbook) -> Vec<Change> {
             vec![
                 format!("tries a day: {}", shown(p.limits.attempts_per_day)),
                 format!("at once: {}", shown(p.limits.at_once)),
+                format!(
+                    "stronger: {}",
+                    p.stronger.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ")
+                ),
             ]
         }),
         ("words", |p| {

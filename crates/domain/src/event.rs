@@ -12,7 +12,7 @@ use crate::order::SignedText;
 use crate::people::Role;
 use crate::plan::Plan;
 use crate::run::Record;
-use crate::signal::Signal;
+use crate::signal::{Signal, Subject};
 use crate::time::Timestamp;
 use crate::triage::Priority;
 use crate::trust::Standing;
@@ -185,6 +185,12 @@ pub enum Event {
     Escalated {
         incident: IncidentId,
         reason: String,
+    },
+    /// Automation gave up on an incident: it leaves these things of the host alone until that is closed.
+    TargetsFrozen {
+        incident: IncidentId,
+        targets: Vec<Subject>,
+        because: String,
     },
     IncidentClosed {
         incident: IncidentId,

@@ -11,10 +11,11 @@ use crate::people::Person;
 use crate::playbook::Playbook;
 use crate::policy::Policy;
 use crate::run::{End, What};
-use crate::state::{Host, Installed, PolicyInForce, Release, State, Stop};
+use crate::state::{Frozen, Host, Installed, PolicyInForce, Raised, Release, State, Stop};
 use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 
 mod common;
+mod story;
 mod tally;
 
 /// Most notes kept in memory with one incident; the journal keeps all.
@@ -27,10 +28,15 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
     let away_ms = at.since(std::mem::replace(&mut state.last_at, at));
     match &recorded.event {
         Event::ServerStarted => {
+            if mutant::is(Mutant::ForgetFrozen) {
+                state.frozen.clear();
+            }
             if !mutant::is(Mutant::BudgetsAgeWhileDown) {
                 let releases = state.releases.iter_mut().map(|release| &mut release.at);
                 let taken = state.tries.values_mut().flatten().chain(releases);
                 taken.for_each(|taken_at| *taken_at = taken_at.plus(away_ms));
+                let ended = state.releases.iter_mut().filter_map(|release| release.ended_at.as_mut());
+                ended.for_each(|ended_at| *ended_at = ended_at.plus(away_ms));
                 common::away(state, away_ms);
             }
         }
@@ -52,6 +58,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
                 host: signal.host.clone(),
                 fingerprint: signal.fingerprint(),
                 opened_at: at,
+                raised: Raised { seq: state.seq, at },
                 priority: *priority,
                 priority_reason: priority_reason.clone(),
                 signal: (**signal).clone(),
@@ -196,10 +203,11 @@ fn run(state: &mut State, event: &Event, at: Timestamp) {
             });
             // A host that began a new life tells all of its journal again.
             if !entry.records.contains(record) {
-                // A host that begins a new life tells its runs again.
-                if !entry.records.contains(record) {
-                    entry.records.push((**record).clone());
-                }
+                entry.records.push((**record).clone());
+            }
+            if matches!(record.what, What::Ended { .. } | What::Refused { .. }) {
+                let released = state.releases.iter_mut().rev().find(|release| release.run == record.run);
+                released.into_iter().for_each(|release| release.ended_at = Some(at));
             }
             if let (What::Accepted { .. }, Some(incident)) = (&record.what, known) {
                 incident.phase = Phase::Running;
@@ -222,7 +230,7 @@ fn run(state: &mut State, event: &Event, at: Timestamp) {
 }
 
 fn incident(state: &mut State, event: &Event, at: Timestamp) {
-    let (id, by, text) = story(event);
+    let (id, by, text) = story::story(event);
     let documents = documents(state, id, event);
     let Some(incident) = state.incidents.get_mut(&id) else { return };
     let mut reopened = false;
@@ -236,6 +244,7 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
         Event::IncidentReopened { .. } => {
             incident.phase = Phase::Detected;
             incident.proposal = None;
+            incident.raised = Raised { seq: state.seq, at };
             reopened = true;
         }
         Event::ConditionCleared { signal, .. } => {
@@ -310,7 +319,13 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
                 proposal.released_at = Some(at);
                 proposal.held = None;
                 state.releases.push(Release {
+                    seq: state.seq,
                     at,
+                    run: proposal.plan.digest(),
+                    incident: id,
+                    fingerprint: incident.fingerprint,
+                    raised: incident.raised,
+                    ended_at: None,
                     automatic: *automatic,
                     host: incident.host.clone(),
                     playbook: proposal.plan.playbook.clone(),
@@ -334,12 +349,17 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
                 proposal.overdue = true;
             }
         }
+        Event::TargetsFrozen { targets, because, .. } => {
+            let (host, targets) = (incident.host.clone(), targets.clone());
+            state.frozen.insert(id, Frozen { host, targets, because: because.clone() });
+        }
         Event::WatchBegan { .. } => incident.phase = Phase::Watching { since: at },
         Event::Escalated { reason, .. } => {
             incident.phase = Phase::NeedsPerson { reason: reason.clone(), since: at };
         }
         Event::IncidentClosed { .. } => {
             incident.phase = Phase::Closed { at };
+            state.frozen.remove(&id);
             let fingerprint = incident.fingerprint;
             if state.open.get(&fingerprint) == Some(&id) {
                 state.open.remove(&fingerprint);
@@ -367,67 +387,6 @@ fn documents(state: &State, id: IncidentId, event: &Event) -> Option<Documents> 
         Basis::People { .. } => None,
     };
     Some(Documents { playbook, policy })
-}
-
-/// Returns which incident an event is about, who brought it about, and what to tell of it.
-fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
-    let sopwith = |id: &IncidentId, text: String| (*id, Actor::Sopwith, Some(text));
-    match event {
-        Event::SignalFolded { incident, signal } => {
-            (*incident, Actor::Host(signal.host.clone()), Some(format!("still: {}", signal.summary)))
-        }
-        Event::ConditionCleared { incident, signal } => {
-            (*incident, Actor::Host(signal.host.clone()), Some("the condition is gone".into()))
-        }
-        Event::IncidentReopened { incident, reason } => sopwith(incident, format!("reopened: {reason}")),
-        Event::Matched { incident, chosen: Some(playbook), .. } => {
-            sopwith(incident, format!("matched to {playbook}"))
-        }
-        Event::Matched { incident, chosen: None, .. } => sopwith(incident, "no single SOP matches".into()),
-        Event::Refrained { incident, why_not } => sopwith(incident, why_not.to_string()),
-        Event::PlanProposed { incident, plan, .. } => {
-            sopwith(incident, format!("proposed {} as plan {}", plan.title, plan.digest().short()))
-        }
-        Event::DecisionTaken { incident, decision } => {
-            let said = match decision.vote {
-                crate::approval::Vote::Approve => "approved",
-                crate::approval::Vote::Deny => "denied",
-            };
-            let because =
-                if decision.reason.is_empty() { String::new() } else { format!(": {}", decision.reason) };
-            (
-                *incident,
-                Actor::Person(decision.by.clone()),
-                Some(format!("{said} plan {}{because}", decision.plan.short())),
-            )
-        }
-        Event::DryRunAsked { incident, plan, by } => {
-            let text = format!("asked what plan {} would change", plan.short());
-            (*incident, Actor::Person(by.clone()), Some(text))
-        }
-        Event::DryRunReported { incident, report } => {
-            sopwith(incident, format!("the host {}", report.sentence()))
-        }
-        Event::PlanApproved { incident, approval } => sopwith(
-            incident,
-            format!("plan {} is approved until {}", approval.plan.short(), approval.expires_at),
-        ),
-        Event::PlanVoided { incident, plan, reason } => {
-            sopwith(incident, format!("plan {} is void: {reason}", plan.short()))
-        }
-        Event::OrderReleased { incident, plan, .. } => {
-            sopwith(incident, format!("order for plan {} released to the host", plan.short()))
-        }
-        Event::ReleaseHeld { incident, reason, .. } => sopwith(incident, format!("waits: {reason}")),
-        Event::RunOverdue { incident, reason, .. } => sopwith(incident, reason.clone()),
-        Event::WatchBegan { incident, reason } => sopwith(incident, format!("watching: {reason}")),
-        Event::Escalated { incident, reason } => sopwith(incident, format!("needs a person: {reason}")),
-        Event::IncidentClosed { incident, reason, by } => {
-            let by = by.clone().map_or(Actor::Sopwith, Actor::Person);
-            (*incident, by, Some(format!("closed: {reason}")))
-        }
-        _ => (IncidentId(0), Actor::Sopwith, None),
-    }
 }
 
 /// Returns how a run ended, if it has.

@@ -10,6 +10,7 @@ use crate::order::SignedText;
 use crate::plan::Plan;
 use crate::run::Record;
 use crate::signal::{Signal, Subject};
+use crate::state::Raised;
 use crate::time::Timestamp;
 use crate::triage::Priority;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,11 @@ pub enum WhyNot {
         root: IncidentId,
         because: String,
     },
+    /// Automation gave up on what its fix would touch, for another incident, which is in a person's hands.
+    Frozen {
+        root: IncidentId,
+        because: String,
+    },
     /// So much is wrong on so many hosts that nothing starts by itself.
     Storm {
         root: IncidentId,
@@ -102,6 +108,7 @@ impl std::fmt::Display for WhyNot {
             Self::OneOfMany { root, because } => {
                 write!(f, "other hosts have the same fault, see {root}: {because}")
             }
+            Self::Frozen { root, because } => write!(f, "left alone until {root} is closed: {because}"),
             Self::Storm { root } => {
                 write!(f, "nothing starts by itself during a storm of faults, see {root}")
             }
@@ -164,6 +171,8 @@ pub struct Incident {
     pub host: HostId,
     pub fingerprint: Digest,
     pub opened_at: Timestamp,
+    /// When it was opened, or reopened last.
+    pub raised: Raised,
     pub priority: Priority,
     pub priority_reason: String,
     /// The latest signal with its evidence.
@@ -210,6 +219,7 @@ impl Incident {
                     WhyNot::Follows { root, .. }
                     | WhyNot::WithOthers { root }
                     | WhyNot::OneOfMany { root, .. }
+                    | WhyNot::Frozen { root, .. }
                     | WhyNot::Storm { root },
                 ),
             ) => Some(*root),

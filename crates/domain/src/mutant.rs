@@ -69,6 +69,16 @@ mutants! {
     IgnoreDomain,
     /// A fault of many hosts is told by each of them.
     IgnoreCommon,
+    /// Runs that raise each other's faults go on in a circle.
+    IgnoreLoops,
+    /// What automation gave up on is worked on for another fault all the same.
+    IgnoreFrozen,
+    /// A server that starts again forgets what automation has to leave alone.
+    ForgetFrozen,
+    /// No stronger SOP is proposed where one did not help.
+    SkipLadder,
+    /// A stronger SOP starts by itself although the policy does not say so.
+    ClimbAlone,
     /// However many hosts are sick, automation goes on.
     IgnoreStorm,
     /// Runs overlap on one resource.

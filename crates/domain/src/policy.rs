@@ -66,6 +66,22 @@ impl Default for Fleet {
     }
 }
 
+/// When fixes that raise each other's faults are a loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Loops {
+    /// How long after a run a fault of what it touched counts as come from it.
+    pub window_s: u32,
+    /// From so many other faults on, each come from the fix before it, nothing more starts by itself.
+    pub depth: u32,
+}
+
+impl Default for Loops {
+    fn default() -> Self {
+        Self { window_s: 600, depth: 3 }
+    }
+}
+
 /// When so much is wrong that automation had better wait for a person.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -111,6 +127,10 @@ struct Document {
     fleet: Fleet,
     #[serde(default)]
     storm: Storm,
+    #[serde(default)]
+    loops: Loops,
+    #[serde(default)]
+    stronger_by_itself: bool,
     #[serde(default = "defaults::quiet_s")]
     quiet_s: u32,
     #[serde(default)]
@@ -160,6 +180,9 @@ pub struct Policy {
     pub budgets: Budgets,
     pub fleet: Fleet,
     pub storm: Storm,
+    pub loops: Loops,
+    /// Whether the next stronger SOP of a ladder may start without a person, where `auto` names it too.
+    pub stronger_by_itself: bool,
     /// How long it must stay quiet after a fix before the incident closes.
     pub quiet_ms: i64,
     /// What a playbook of `auto` has to show before it runs by itself; nothing asks nothing of it.
@@ -183,6 +206,8 @@ impl Default for Policy {
             budgets: Budgets::default(),
             fleet: Fleet::default(),
             storm: Storm::default(),
+            loops: Loops::default(),
+            stronger_by_itself: false,
             quiet_ms: 60_000,
             promotion: None,
         }
@@ -208,6 +233,7 @@ impl Policy {
             ("at_once.per_host", raw.at_once.per_host),
             ("at_once.per_playbook", raw.at_once.per_playbook),
             ("fleet.failures", raw.fleet.failures),
+            ("loops.depth", raw.loops.depth),
             ("storm.sick_hosts", raw.storm.sick_hosts),
             ("storm.raised_per_minute", raw.storm.raised_per_minute),
         ];
@@ -226,6 +252,10 @@ impl Policy {
                 "storm.sick_percent is {}, must be 1 to 100",
                 raw.storm.sick_percent
             )));
+        }
+        // Releases are remembered for an hour.
+        if raw.loops.window_s > 3600 {
+            return Err(at_start(format!("loops.window_s is {}, at most 3600", raw.loops.window_s)));
         }
         if let Some(promotion) = &raw.promotion
             && !(1..=RUNS_MAX).contains(&promotion.runs)
@@ -255,6 +285,8 @@ impl Policy {
             budgets: raw.budgets,
             fleet: raw.fleet,
             storm: raw.storm,
+            loops: raw.loops,
+            stronger_by_itself: raw.stronger_by_itself,
             quiet_ms: i64::from(raw.quiet_s) * 1000,
             promotion: raw.promotion,
         })

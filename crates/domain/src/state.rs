@@ -92,6 +92,24 @@ pub struct State {
     /// Faults that hosts have, or had lately, in common.
     pub common: BTreeMap<Symptom, Common>,
     pub storm: Option<Storm>,
+    /// What automation leaves alone, by the incident that it gave up on.
+    pub frozen: BTreeMap<IncidentId, Frozen>,
+}
+
+/// What automation leaves alone on a host until an incident is closed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Frozen {
+    pub host: HostId,
+    pub targets: Vec<Subject>,
+    pub because: String,
+}
+
+/// When a fault was raised, or raised again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Raised {
+    /// Number of the event.
+    pub seq: u64,
+    pub at: Timestamp,
 }
 
 /// While it lasts nothing starts by itself.
@@ -102,10 +120,19 @@ pub struct Storm {
     pub since: Timestamp,
 }
 
-/// An order that was released, for the budgets.
+/// An order that was released, for the budgets and the loop guard.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Release {
+    /// Number of the event.
+    pub seq: u64,
     pub at: Timestamp,
+    pub run: Digest,
+    pub incident: IncidentId,
+    pub fingerprint: Digest,
+    /// When the fault was raised for which it was released.
+    pub raised: Raised,
+    /// When its run ended, as far as that was heard.
+    pub ended_at: Option<Timestamp>,
     pub automatic: bool,
     pub host: HostId,
     pub playbook: PlaybookId,

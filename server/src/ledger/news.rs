@@ -114,6 +114,7 @@ impl About {
             | Event::RunOverdue { incident: id, .. }
             | Event::WatchBegan { incident: id, .. }
             | Event::Escalated { incident: id, .. }
+            | Event::TargetsFrozen { incident: id, .. }
             | Event::IncidentClosed { incident: id, .. } => incident(id),
             Event::RunReported { host, record, .. } => Self {
                 host: Some(host.clone()),

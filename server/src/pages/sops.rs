@@ -257,6 +257,9 @@ fn limits(sop: &Playbook, policy: &Policy) -> Markup {
         ul.dots {
             li { "At most " (tries) " automatic tries a day for one fault on one host." }
             li { "At most " (at_once) " runs of this SOP at once, one on a host's resource at a time." }
+            @for stronger in &sop.stronger {
+                li { "Where it did not help, " code { (stronger) } " is proposed next." }
+            }
             li { "All steps together take at most " (span(longest.max(SECOND_MS))) "." }
         }
     }

@@ -183,6 +183,10 @@ pub fn event_sentence(event: &Event) -> String {
         Event::CancelRequested { run, .. } => format!("asked to cancel run {}", run.short()),
         Event::WatchBegan { incident, reason } => format!("{incident} is watched: {reason}"),
         Event::Escalated { incident, reason } => format!("{incident} needs a person: {reason}"),
+        Event::TargetsFrozen { incident, targets, because } => {
+            let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            format!("automation leaves {} alone until {incident} is closed: {because}", targets.join(", "))
+        }
         Event::IncidentClosed { incident, reason, .. } => format!("{incident} closed: {reason}"),
         Event::StopSet { reason, .. } => format!("stopped all automation: {reason}"),
         Event::StopCleared { reason, .. } => with_detail("resumed automation", reason),

@@ -89,6 +89,7 @@ fn unheard_reason(state: &State, incident: &Incident, now: Timestamp) -> Option<
             WhyNot::LookAfresh { .. }
             | WhyNot::Follows { .. }
             | WhyNot::OneOfMany { .. }
+            | WhyNot::Frozen { .. }
             | WhyNot::Storm { .. },
         )
         | None => false,

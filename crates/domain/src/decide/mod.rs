@@ -9,6 +9,8 @@ mod dry_run;
 mod due;
 mod fleet;
 mod hosts;
+mod ladder;
+mod loops;
 mod observe;
 mod own;
 mod propose;

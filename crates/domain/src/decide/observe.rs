@@ -103,7 +103,7 @@ fn open(state: &State, signal: &Signal, now: Timestamp) -> Vec<Event> {
     let opened =
         Event::IncidentOpened { incident: id, signal: Box::new(signal.clone()), priority, priority_reason };
     let mut events = vec![opened];
-    events.extend(answer(state, &Case::opened(id, signal), IncidentId(id.0 + 1), now));
+    events.extend(answer(state, &Case::opened(id, signal, now), IncidentId(id.0 + 1), now));
     events
 }
 
@@ -162,7 +162,8 @@ fn fold(state: &State, incident: &Incident, signal: &Signal, now: Timestamp) -> 
             let reason = "the condition came back".to_owned();
             events.push(Event::IncidentReopened { incident: incident.id, reason });
             let free = state.incidents.keys().next_back().map_or(1, |last| last.0 + 1);
-            events.extend(answer(state, &Case::known(state, incident, signal), IncidentId(free), now));
+            let case = Case::known(state, incident, signal).again(now);
+            events.extend(answer(state, &case, IncidentId(free), now));
         }
         Phase::AwaitingApproval | Phase::Approved => {
             if let Some((plan, reason)) = outdated(state, incident, signal) {

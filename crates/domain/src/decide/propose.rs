@@ -2,7 +2,7 @@
 //! of the signal that asked for it. Where anything is unclear the answer is zero steps and a person.
 
 use super::release::release_or_hold;
-use super::{depend, fleet, trust};
+use super::{depend, fleet, ladder, loops, trust};
 use crate::approval::{self, ApprovedPlan};
 use crate::declaration::Declarations;
 use crate::event::Event;
@@ -14,7 +14,7 @@ use crate::plan::{Plan, Target, parameters};
 use crate::playbook::{Playbook, Risk};
 use crate::policy::Policy;
 use crate::signal::Signal;
-use crate::state::State;
+use crate::state::{Raised, State};
 use crate::time::Timestamp;
 use crate::trust::may;
 
@@ -30,6 +30,8 @@ pub struct Case<'a> {
     why_not: Option<&'a WhyNot>,
     candidates: &'a [Candidate],
     runs: &'a [Digest],
+    /// When it was raised.
+    raised: Raised,
     /// The open incident that stands for this fault on many hosts.
     root: Option<IncidentId>,
     /// The incident that tells of a storm.
@@ -37,8 +39,10 @@ pub struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    pub fn opened(id: IncidentId, signal: &'a Signal) -> Self {
-        Self { id, signal, attempts: 0, why_not: None, candidates: &[], runs: &[], root: None, storm: None }
+    pub fn opened(id: IncidentId, signal: &'a Signal, now: Timestamp) -> Self {
+        let (why_not, candidates, runs) = (None, &[][..], &[][..]);
+        let raised = loops::raised_now(now);
+        Self { id, signal, attempts: 0, why_not, candidates, runs, raised, root: None, storm: None }
     }
     pub fn known(state: &State, incident: &'a Incident, signal: &'a Signal) -> Self {
         Self {
@@ -48,9 +52,15 @@ impl<'a> Case<'a> {
             why_not: incident.why_not.as_ref(),
             candidates: &incident.candidates,
             runs: &incident.runs,
+            raised: incident.raised,
             root: fleet::root(state, signal),
             storm: state.storm.as_ref().map(|storm| storm.root),
         }
+    }
+
+    /// The same, raised again in the batch at hand.
+    pub fn again(self, now: Timestamp) -> Self {
+        Self { raised: loops::raised_now(now), ..self }
     }
 
     /// The same, told as part of what one incident stands for.
@@ -91,15 +101,20 @@ pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
         events.push(Event::Matched { incident: case.id, candidates, chosen });
     }
     match planned(state, case, &choice, now) {
-        Err(reason) => match case.told(&reason) {
+        Err(NoPlan { reason, gave_up }) => match case.told(&reason) {
             Some(why_not) => events.extend(refrained(case, why_not)),
-            None => events.push(Event::Escalated { incident: case.id, reason }),
+            None => {
+                if gave_up {
+                    events.push(freeze(case.id, vec![case.signal.subject.clone()], &reason));
+                }
+                events.push(Event::Escalated { incident: case.id, reason });
+            }
         },
-        Ok(plan) => {
+        Ok((plan, rung)) => {
             let touches: Vec<_> = plan.touches().into_iter().collect();
             match refrain(state, case, &touches, now) {
                 Some(why_not) => events.extend(refrained(case, why_not)),
-                None => events.extend(braked_or_proposed(state, case, plan, now)),
+                None => events.extend(braked_or_proposed(state, case, plan, rung, now)),
             }
         }
     }
@@ -132,22 +147,52 @@ fn refrained(case: &Case<'_>, why_not: WhyNot) -> Vec<Event> {
     vec![Event::Refrained { incident: case.id, why_not }]
 }
 
-/// Returns the plan, or why there is none, for people.
-fn planned(state: &State, case: &Case<'_>, choice: &Choice<'_>, now: Timestamp) -> Result<Plan, String> {
+/// Why there is no plan, for people.
+struct NoPlan {
+    reason: String,
+    /// The tries of automation are used up, and nothing stronger is left.
+    gave_up: bool,
+}
+
+impl From<String> for NoPlan {
+    fn from(reason: String) -> Self {
+        Self { reason, gave_up: false }
+    }
+}
+
+/// Says that automation leaves things alone until the incident is closed.
+pub fn freeze(incident: IncidentId, targets: Vec<crate::signal::Subject>, because: &str) -> Event {
+    Event::TargetsFrozen { incident, targets, because: because.to_owned() }
+}
+
+/// Which step of the ladder a plan is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rung {
+    Chosen,
+    Stronger,
+}
+
+/// Returns the plan, or why there is none.
+fn planned(
+    state: &State,
+    case: &Case<'_>,
+    choice: &Choice<'_>,
+    now: Timestamp,
+) -> Result<(Plan, Rung), NoPlan> {
     let signal = case.signal;
     let playbook = match choice {
         Choice::One(playbook) => playbook,
-        Choice::None => return Err(format!("no SOP answers {} of {}", signal.kind, signal.subject)),
+        Choice::None => return Err(format!("no SOP answers {} of {}", signal.kind, signal.subject).into()),
         Choice::Tie(ids) => {
             let ids: Vec<_> = ids.iter().map(crate::ids::PlaybookId::as_str).collect();
-            return Err(format!("several SOPs match equally well, so none is run: {}", ids.join(", ")));
+            return Err(format!("several SOPs match equally well, so none is run: {}", ids.join(", ")).into());
         }
     };
     if playbook.risk == Risk::Never {
-        return Err(format!("{}: {}", playbook.title, playbook.escalation));
+        return Err(format!("{}: {}", playbook.title, playbook.escalation).into());
     }
     let host = state.hosts.get(&signal.host).ok_or_else(|| format!("host {} is not known", signal.host))?;
-    let mut target = Target {
+    let target = Target {
         host: signal.host.clone(),
         epoch: host.epoch,
         incident: case.id,
@@ -156,23 +201,25 @@ fn planned(state: &State, case: &Case<'_>, choice: &Choice<'_>, now: Timestamp) 
         fingerprint: signal.fingerprint(),
     };
     let values = parameters(playbook, signal).map_err(|faults| faults.join("; "))?;
-    let mut plan = Plan::build(playbook, target.clone(), values.clone()).map_err(|e| e.to_string())?;
-    // A host answers for each plan once. It may have done so already for one that this server, set back to an old
-    // backup, does not remember.
-    while state.runs.contains_key(&plan.digest()) && !mutant::is(Mutant::ProposeAgain) {
-        target.attempt += 1;
-        plan = Plan::build(playbook, target.clone(), values.clone()).map_err(|e| e.to_string())?;
-    }
+    let plan = ladder::fresh(state, playbook, target.clone(), values)?;
     let policy = state.policy();
-    let permitted = policy.permits(&plan.playbook, plan.risk, &plan.target.host);
-    if permitted && may(trust::stage(state, &plan)).0 {
-        let max = tries_max(policy, playbook);
-        let tries = state.tries_today(&signal.fingerprint(), now);
-        if tries >= max + u32::from(mutant::is(Mutant::BudgetOffByOne)) {
-            return Err(format!("{GAVE_UP} {tries} automatic tries within a day (at most {max})"));
+    if !policy.permits(&plan.playbook, plan.risk, &plan.target.host) || !may(trust::stage(state, &plan)).0 {
+        return Ok((plan, Rung::Chosen));
+    }
+    let max = tries_max(policy, playbook);
+    let tries = state.tries_today(&signal.fingerprint(), now);
+    let spent = tries >= max + u32::from(mutant::is(Mutant::BudgetOffByOne));
+    if spent || ladder::did_not_hold(state, case.runs, playbook) {
+        if let Some(stronger) = ladder::next(state, case.runs, playbook, signal, &target) {
+            return Ok((stronger, Rung::Stronger));
+        }
+        if spent {
+            let tried = ladder::tried(state, case.runs, None);
+            let reason = format!("{GAVE_UP} {tries} automatic tries within a day (at most {max}){tried}");
+            return Err(NoPlan { reason, gave_up: true });
         }
     }
-    Ok(plan)
+    Ok((plan, Rung::Chosen))
 }
 
 /// Returns how many automatic tries a day the policy and the playbook allow together.
@@ -182,15 +229,30 @@ pub fn tries_max(policy: &Policy, playbook: &Playbook) -> u32 {
 }
 
 /// Proposes a plan, unless it would start by itself and a brake holds it.
-fn braked_or_proposed(state: &State, case: &Case<'_>, plan: Plan, now: Timestamp) -> Vec<Event> {
-    if !state.policy().permits(&plan.playbook, plan.risk, &plan.target.host) {
-        return proposed(state, case, plan, now);
+fn braked_or_proposed(state: &State, case: &Case<'_>, plan: Plan, rung: Rung, now: Timestamp) -> Vec<Event> {
+    let policy = state.policy();
+    let climbs = rung == Rung::Chosen || policy.stronger_by_itself || mutant::is(Mutant::ClimbAlone);
+    if !climbs || !policy.permits(&plan.playbook, plan.risk, &plan.target.host) {
+        return proposed(state, case, plan, climbs, now);
     }
     if let Some(root) = case.storm {
         return refrained(case, WhyNot::Storm { root });
     }
+    if let Some((root, because)) = loops::frozen(state, &case.signal.host, &plan.touches()) {
+        let why_not = WhyNot::Frozen { root, because: because.to_owned() };
+        // What was begun on the host is not hidden.
+        let hidden = root != case.id && case.runs.is_empty();
+        return match hidden {
+            true => refrained(case, why_not),
+            false => vec![Event::Escalated { incident: case.id, reason: why_not.to_string() }],
+        };
+    }
+    if let Some(found) = loops::found(state, case.id, case.signal, &plan, case.raised) {
+        let frozen = freeze(case.id, found.targets, &found.reason);
+        return vec![frozen, Event::Escalated { incident: case.id, reason: found.reason }];
+    }
     match fleet::may_act(state, case.signal, now) {
-        Ok(()) => proposed(state, case, plan, now),
+        Ok(()) => proposed(state, case, plan, true, now),
         // A person is called for it already where one incident stands for all.
         Err(held) if held.stopped && case.root.is_none() => {
             vec![Event::Escalated { incident: case.id, reason: held.why_not().to_string() }]
@@ -199,7 +261,8 @@ fn braked_or_proposed(state: &State, case: &Case<'_>, plan: Plan, now: Timestamp
     }
 }
 
-fn proposed(state: &State, case: &Case<'_>, plan: Plan, now: Timestamp) -> Vec<Event> {
+/// Proposes a plan. `climbs` says whether it may start without a person, for all that the ladder has to say.
+fn proposed(state: &State, case: &Case<'_>, plan: Plan, climbs: bool, now: Timestamp) -> Vec<Event> {
     let policy = state.policy();
     let mut events = vec![Event::PlanProposed {
         incident: case.id,
@@ -216,7 +279,7 @@ fn proposed(state: &State, case: &Case<'_>, plan: Plan, now: Timestamp) -> Vec<E
         events.push(Event::Escalated { incident: case.id, reason });
         return events;
     }
-    let standing = approval::standing(&plan, policy, now).filter(|_| by_itself);
+    let standing = approval::standing(&plan, policy, now).filter(|_| by_itself && climbs);
     let Some(approval) = standing else { return events };
     events.push(Event::PlanApproved { incident: case.id, approval: approval.clone() });
     let approved = ApprovedPlan::recorded(plan, approval);

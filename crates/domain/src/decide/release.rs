@@ -1,7 +1,7 @@
 //! When an approved plan becomes an order that the host is owed, and what each host is owed now. The budget is
 //! taken in the same batch as the release.
 
-use super::{budget, find, fleet, storm};
+use super::{budget, find, fleet, loops, storm};
 use crate::approval::{ApprovedPlan, Basis};
 use crate::command::Refusal;
 use crate::event::Event;
@@ -37,7 +37,7 @@ fn may_release(
         return blocked(format!("automation is stopped: {}", stop.reason));
     }
     if automatic(approved)
-        && let Some(reason) = braked(state, signal, now)
+        && let Some(reason) = braked(state, signal, approved, now)
     {
         return blocked(reason);
     }
@@ -55,12 +55,16 @@ fn may_release(
 }
 
 /// Returns why nothing may start by itself for this fault, if that is so.
-fn braked(state: &State, signal: &Signal, now: Timestamp) -> Option<String> {
+fn braked(state: &State, signal: &Signal, approved: &ApprovedPlan, now: Timestamp) -> Option<String> {
     if let Some(storm) = &state.storm {
         return Some(WhyNot::Storm { root: storm.root }.to_string());
     }
     if storm::below_floor(state, signal) {
         return Some("too many hosts have a critical fault at the same time".into());
+    }
+    let plan = approved.plan();
+    if let Some((root, because)) = loops::frozen(state, &plan.target.host, &plan.touches()) {
+        return Some(WhyNot::Frozen { root, because: because.to_owned() }.to_string());
     }
     fleet::may_act(state, signal, now).err().map(|held| held.why_not().to_string())
 }

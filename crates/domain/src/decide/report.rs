@@ -1,8 +1,8 @@
 //! What hosts report of their runs, and what follows for the incident.
 
 use super::hosts::speaking;
-use super::propose::tries_max;
-use super::{find, need_role, trust};
+use super::propose::{freeze, tries_max};
+use super::{find, ladder, need_role, trust};
 use crate::approval::Basis;
 use crate::command::Refusal;
 use crate::event::Event;
@@ -11,6 +11,7 @@ use crate::incident::{Incident, Phase, WhyNot};
 use crate::mutant::{self, Mutant};
 use crate::people::Role;
 use crate::run::{End, Record, What};
+use crate::signal::Subject;
 use crate::state::{Host, State};
 use crate::time::Timestamp;
 use crate::warrant::Refusal as HostRefusal;
@@ -51,37 +52,67 @@ pub fn report(
 }
 
 /// Returns what a record means for its incident.
-fn follows(state: &State, incident: &Incident, record: &Record, now: Timestamp) -> Option<Event> {
+fn follows(state: &State, incident: &Incident, record: &Record, now: Timestamp) -> Vec<Event> {
     let id = incident.id;
-    let escalated = |reason: String| Some(Event::Escalated { incident: id, reason });
     match &record.what {
-        What::Refused { refusal } => refused(incident, refusal),
+        What::Refused { refusal } => vec![refused(incident, refusal)],
         What::Ended { end: End::Resolved } => {
             let reason = "the fix passed its checks, and again after the soak".to_owned();
-            Some(Event::WatchBegan { incident: id, reason })
+            vec![Event::WatchBegan { incident: id, reason }]
         }
-        What::Ended { end: End::RolledBack { reason } } => {
+        What::Ended { end: end @ End::RolledBack { reason } } => {
             let cancelled = state.runs.get(&record.run).is_some_and(|run| run.cancel_requested.is_some());
-            if automatic(incident) && !cancelled && tries_left(state, incident, now) {
+            let again = automatic(incident) && tries_left(state, incident, now);
+            let climbs =
+                || state.tries_today(&incident.fingerprint, now) > 0 && stronger_left(state, incident);
+            if !cancelled && (again || climbs()) {
                 let after = format!("the fix was undone: {reason}");
-                Some(refrained(incident, WhyNot::LookAfresh { after }))
-            } else {
-                escalated(format!("the fix was undone, everything is as before: {reason}"))
+                return vec![refrained(incident, WhyNot::LookAfresh { after })];
             }
+            let tried = ladder::tried(state, &incident.runs, Some((&record.run, end)));
+            let reason = format!("the fix was undone, everything is as before: {reason}{tried}");
+            if cancelled {
+                return vec![Event::Escalated { incident: id, reason }];
+            }
+            gave_up(state, incident, vec![incident.signal.subject.clone()], reason, now)
         }
         What::Ended { end: End::Parked { reason, residue } } => {
             let residue =
                 if residue.is_empty() { String::new() } else { format!("; left: {}", residue.join("; ")) };
-            escalated(format!("the run stopped and needs a person: {reason}{residue}"))
+            let reason = format!("the run stopped and needs a person: {reason}{residue}");
+            let touched = incident.proposal.iter().flat_map(|proposal| proposal.plan.touches()).collect();
+            gave_up(state, incident, touched, reason, now)
         }
-        _ => None,
+        _ => vec![],
     }
 }
 
+/// Calls a person. Where automation has tried itself, it leaves alone from now on what it tried to mend.
+fn gave_up(
+    state: &State,
+    incident: &Incident,
+    targets: Vec<Subject>,
+    reason: String,
+    now: Timestamp,
+) -> Vec<Event> {
+    let tried = state.tries_today(&incident.fingerprint, now) > 0;
+    let frozen = tried.then(|| freeze(incident.id, targets, &reason));
+    let escalated = Event::Escalated { incident: incident.id, reason };
+    frozen.into_iter().chain([escalated]).collect()
+}
+
+/// Says whether a stronger SOP than the one that was chosen is still to be proposed.
+fn stronger_left(state: &State, incident: &Incident) -> bool {
+    let chosen = incident.chosen.as_ref().and_then(|id| state.playbooks.get(id));
+    let (Some(chosen), Some(proposal)) = (chosen, &incident.proposal) else { return false };
+    let target = &proposal.plan.target;
+    ladder::next(state, &incident.runs, &chosen.playbook, &incident.signal, target).is_some()
+}
+
 /// Returns what follows when the host would not take the order; nothing was started there.
-fn refused(incident: &Incident, refusal: &HostRefusal) -> Option<Event> {
+fn refused(incident: &Incident, refusal: &HostRefusal) -> Event {
     let id = incident.id;
-    Some(match refusal {
+    match refusal {
         HostRefusal::Forbidden { forbidden } => {
             refrained(incident, WhyNot::Declared { forbidden: forbidden.clone() })
         }
@@ -92,7 +123,7 @@ fn refused(incident: &Incident, refusal: &HostRefusal) -> Option<Event> {
         other => {
             Event::Escalated { incident: id, reason: format!("the host did not start the plan: {other}") }
         }
-    })
+    }
 }
 
 /// Returns that automation waits for the host's next word, or, where that word has come already and the condition is

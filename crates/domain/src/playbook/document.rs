@@ -109,6 +109,9 @@ impl Playbook {
             self.limits.at_once.map(|n| format!("at most {n} at once")),
         ];
         bullets(&mut out, "Limits", limits.into_iter().flatten());
+        let stronger =
+            self.stronger.iter().map(|id| format!("`{id}` is proposed next, if this did not help"));
+        bullets(&mut out, "The next stronger", stronger);
         out.push_str(&format!("\n## If that does not help\n\n{}\n", line(&self.escalation)));
         out
     }

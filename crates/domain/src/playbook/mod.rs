@@ -28,6 +28,8 @@ pub const PLAYBOOK_BYTES_MAX: usize = 128 * 1024;
 pub const STEPS_MAX: usize = 32;
 /// Longest time a step may take, in seconds.
 pub const TIMEOUT_S_MAX: u64 = 3600;
+/// Most stronger playbooks that one names.
+pub const STRONGER_MAX: usize = 4;
 /// Longest soak on the host, in seconds.
 pub const SOAK_S_MAX: u64 = 3600;
 
@@ -168,6 +170,8 @@ pub struct Playbook {
     pub verify: Vec<CheckTemplate>,
     pub soak_ms: i64,
     pub limits: Limits,
+    /// What is proposed next where this one did not help, the mildest first.
+    pub stronger: Vec<PlaybookId>,
     pub escalation: String,
 }
 

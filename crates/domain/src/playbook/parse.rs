@@ -75,6 +75,7 @@ fn read(text: &str, document: &Node, findings: &Findings) -> Option<Playbook> {
             .add(fields.place, "a playbook needs the field soak_s: how long its checks must go on passing");
     }
     let limits = limits(&fields);
+    let stronger = stronger(&fields, id.as_ref());
     let escalation = fields.text("escalation");
     let texts = |name| fields.texts(name).into_iter().map(|(text, _)| text.trim().to_owned()).collect();
     let (preconditions, cautions) = (texts("preconditions"), texts("cautions"));
@@ -98,6 +99,7 @@ fn read(text: &str, document: &Node, findings: &Findings) -> Option<Playbook> {
         verify,
         soak_ms: soak_s.unwrap_or(0) * crate::time::SECOND_MS,
         limits,
+        stronger,
         escalation: escalation.unwrap_or_default().0,
     };
     lint::whole(&playbook, fields.place, &places, findings);
@@ -204,6 +206,20 @@ fn limits(fields: &Fields<'_>) -> Limits {
     };
     limits.no_others();
     read
+}
+
+fn stronger(fields: &Fields<'_>, own: Option<&PlaybookId>) -> Vec<PlaybookId> {
+    let stronger: Vec<PlaybookId> = fields.parsed("stronger");
+    let Some(node) = fields.get("stronger") else { return stronger };
+    let different: BTreeSet<&PlaybookId> = stronger.iter().collect();
+    if stronger.len() > STRONGER_MAX
+        || different.len() < stronger.len()
+        || own.is_some_and(|id| different.contains(id))
+    {
+        let text = format!("stronger names at most {STRONGER_MAX} other playbooks, each once");
+        fields.findings.add(node.place, text);
+    }
+    stronger
 }
 
 fn parameters(fields: &Fields<'_>, places: &mut Places) -> BTreeMap<Word, Parameter> {

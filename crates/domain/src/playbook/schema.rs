@@ -2,7 +2,7 @@
 //! come from the very types that read them, so that nothing here can drift; what is a matter of judgement (bounds,
 //! parameters that lead nowhere, steps that cannot be undone) `playbook check` says, which reads the whole.
 
-use super::{PLAYBOOK_BYTES_MAX, Risk, SOAK_S_MAX, STEPS_MAX, TIMEOUT_S_MAX};
+use super::{PLAYBOOK_BYTES_MAX, Risk, SOAK_S_MAX, STEPS_MAX, STRONGER_MAX, TIMEOUT_S_MAX};
 use crate::action::{ACTIONS, Action};
 use crate::check::{CHECKS, Check};
 use crate::value::ValueType;
@@ -50,6 +50,10 @@ pub fn schema() -> Json {
                     "attempts_per_day": whole(1, 1000, "Automatic tries a day on one fault"),
                     "at_once": whole(1, 1000, "Runs of it at the same time")
                 }
+            },
+            "stronger": {
+                "type": "array", "maxItems": STRONGER_MAX, "items": { "type": "string" },
+                "description": "What is proposed next where it did not help, the mildest first"
             },
             "escalation": text("Whom to call when it does not help, and what to tell")
         },

@@ -17,16 +17,16 @@ fn ends_of_runs() {
             t.raise("stuck"); t.clear("stuck"); t.undone(); t.raise("stuck")
         }, "item_taken signal_folded incident_reopened plan_proposed plan_approved order_released"),
         ("parked", |t| { t.raise("stuck"); t.runs(End::Parked { reason: "?".into(), residue: vec![] }) },
-            "run_reported escalated"),
+            "run_reported targets_frozen escalated"),
         ("a second try", |t| { t.raise("stuck"); t.undone(); t.raise("stuck") },
             "item_taken signal_folded plan_proposed plan_approved order_released"),
         ("two tries and no more", |t| { t.raise("stuck"); t.undone(); t.raise("stuck"); t.undone() },
-            "run_reported escalated"),
+            "run_reported targets_frozen escalated"),
         ("given up until tomorrow", |t| {
             t.raise("stuck"); t.runs(End::Resolved);
             t.later(1000).raise("stuck"); t.runs(End::Resolved);
             t.later(1000).raise("stuck")
-        }, "item_taken signal_folded incident_reopened escalated"),
+        }, "item_taken signal_folded incident_reopened targets_frozen escalated"),
         ("tries of yesterday are forgotten", |t| {
             t.raise("stuck"); t.runs(End::Resolved);
             t.later(1000).raise("stuck"); t.runs(End::Resolved);
