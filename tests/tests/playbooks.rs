@@ -309,6 +309,31 @@ fn the_files_of_the_fault_runner_name_shipped_sops_only() {
 }
 
 /// What people read of an SOP. `UPDATE_GOLDEN=1` writes the file anew.
+/// A stronger SOP is one that can follow: with what signals of both say, its plan can be made.
+#[test]
+fn what_is_stronger_is_shipped_and_can_follow() {
+    let (playbooks, cases) = (shipped(), cases());
+    let of = |id: &str| -> Vec<&Signal> {
+        cases.iter().filter(|(file, _)| file == id).map(|(_, case)| &case.signal).collect()
+    };
+    let mut ladders = 0;
+    for (playbook, id) in playbooks.iter().flat_map(|p| p.stronger.iter().map(move |id| (p, id))) {
+        let stronger = playbooks.iter().find(|p| p.id == *id).expect("it is shipped");
+        assert!(stronger.risk != Risk::Never, "{id} of {} mends nothing", playbook.id);
+        let follows = of(playbook.id.as_str()).iter().any(|signal| {
+            of(id.as_str()).iter().any(|other| {
+                let mut both = (*signal).clone();
+                both.fields.extend(other.fields.clone());
+                let values = sopwith_domain::plan::parameters(stronger, &both);
+                values.is_ok_and(|v| Plan::build(stronger, target(both.subject.clone()), v).is_ok())
+            })
+        });
+        assert!(follows, "{id} cannot follow {}", playbook.id);
+        ladders += 1;
+    }
+    assert!(ladders > 0);
+}
+
 #[test]
 fn an_sop_reads_as_a_document() {
     let playbooks = shipped();

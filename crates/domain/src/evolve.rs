@@ -233,11 +233,12 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
     let (id, by, text) = story::story(event);
     let documents = documents(state, id, event);
     let Some(incident) = state.incidents.get_mut(&id) else { return };
-    let mut reopened = false;
+    let (mut reopened, mut back) = (false, false);
     match event {
         Event::SignalFolded { signal, .. } => {
             incident.signal = (**signal).clone();
             incident.signals += 1;
+            back = incident.cleared;
             incident.cleared = false;
             incident.waiting_since = at;
         }
@@ -374,6 +375,9 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
         note(state, id, at, by, text);
     }
     tally::refresh(state, id);
+    if back {
+        common::came_again(state, id, at);
+    }
     common::went_on(state, id, event, at);
 }
 

@@ -79,6 +79,8 @@ mutants! {
     SkipLadder,
     /// A stronger SOP starts by itself although the policy does not say so.
     ClimbAlone,
+    /// A fault that comes back on a host makes it no more common.
+    CountAtOpening,
     /// However many hosts are sick, automation goes on.
     IgnoreStorm,
     /// Runs overlap on one resource.

@@ -35,6 +35,7 @@ steps:
   - {name: restart, do: unit.restart, with: {unit: $unit}, timeout_s: 10}
 verify: [{check: unit.active, with: {unit: $unit}}]
 soak_s: 3
+stronger: [clean]
 escalation: Look at the service's log.
 "#;
 
@@ -130,6 +131,7 @@ steps:
   - {name: start, do: unit.start, with: {unit: $unit}, timeout_s: 5}
 verify: [{check: unit.active, with: {unit: $unit}}]
 soak_s: 0
+stronger: [restart]
 escalation: Look at the service's log.
 "#;
 

@@ -55,6 +55,7 @@ kinds! {
     Replaced "playbook replaced or retired",
     Epidemic "same fault on all hosts",
     SpoolFull "spool full",
+    Haunted "what mends one fault brings another about",
 }
 
 /// How far the most advanced matter had come when a fault fired.

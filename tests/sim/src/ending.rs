@@ -58,7 +58,7 @@ impl World {
     fn with_a_person(&self, id: &IncidentId) -> bool {
         let incident = &self.server.state.incidents[id];
         let root = match &incident.why_not {
-            Some(WhyNot::OneOfMany { root, .. } | WhyNot::Storm { root }) => {
+            Some(WhyNot::OneOfMany { root, .. } | WhyNot::Frozen { root, .. } | WhyNot::Storm { root }) => {
                 incident.folded_under().map(|_| *root)
             }
             _ => None,

@@ -31,6 +31,8 @@ pub struct Unit {
     /// A step does not heal it.
     pub stubborn: bool,
     pub level: i64,
+    /// What mends one of these sicknesses brings about the other.
+    pub haunted: Option<[usize; 2]>,
 }
 
 /// Everything of a host that steps can change, and what its administrator declared.
@@ -46,7 +48,15 @@ pub struct Machine {
 
 impl Default for Machine {
     fn default() -> Self {
-        let unit = Unit { content: 0, sick: false, stopped: false, kind: 0, stubborn: false, level: 1 };
+        let unit = Unit {
+            content: 0,
+            sick: false,
+            stopped: false,
+            kind: 0,
+            stubborn: false,
+            level: 1,
+            haunted: None,
+        };
         Self {
             units: [unit; UNITS.len()],
             paths: [0; PATHS.len()],
@@ -146,6 +156,15 @@ impl Machine {
         let (cell, prior) = (changes(action)?, prior.as_u64()?);
         let before = if cell >= UNITS.len() { prior as u32 } else { (prior >> 2) as u32 };
         Some(self.content(cell) != before)
+    }
+
+    /// Returns the units that were mended of one sickness and get another by that, with its kind.
+    pub fn relapses(&self) -> Vec<(usize, usize)> {
+        let other = |unit: &Unit| {
+            let [a, b] = unit.haunted.filter(|_| !unit.sick && !unit.stopped)?;
+            Some(if unit.kind == a { b } else { a })
+        };
+        self.units.iter().enumerate().filter_map(|(n, unit)| Some((n, other(unit)?))).collect()
     }
 
     /// Returns the kind of a unit's sickness.

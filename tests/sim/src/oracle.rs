@@ -1,6 +1,7 @@
 //! What must hold, judged from outside: by true time, by the world's own log of effects, and by the events as they
 //! became durable. Nothing here asks the code under test whether it did right.
 
+mod chains;
 mod fleet;
 mod history;
 mod hosts;

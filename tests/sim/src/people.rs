@@ -100,7 +100,9 @@ impl World {
         note!(self.shared.borrow(), "world: {happening:?}");
         let (agent, unit) = match happening {
             Happening::Epidemic { .. } => (None, 0),
-            Happening::Sick { agent, unit, .. } | Happening::Level { agent, unit } => (Some(agent), unit),
+            Happening::Sick { agent, unit, .. }
+            | Happening::Haunted { agent, unit, .. }
+            | Happening::Level { agent, unit } => (Some(agent), unit),
             Happening::Well { agent }
             | Happening::Cut { agent, .. }
             | Happening::KillAgent { agent }
@@ -126,6 +128,10 @@ impl World {
             Happening::Sick { kind, stubborn, .. } => {
                 let unit = &mut agent.machine.units[unit];
                 (unit.sick, unit.kind, unit.stubborn) = (true, kind, stubborn);
+            }
+            Happening::Haunted { kinds, .. } => {
+                shared.fired(Kind::Haunted);
+                agent.machine.units[unit].haunted = Some(kinds);
             }
             Happening::Level { .. } => {
                 agent.machine.units[unit].level += 1;
@@ -245,7 +251,7 @@ impl World {
         let epochs: Vec<u64> = self.agents.iter().map(|a| a.runner.desk.epoch.0).collect();
         let shared = self.shared.get_mut();
         shared.fired(Kind::Restored);
-        shared.oracle.history = super::oracle::History::default();
+        shared.oracle.history = super::oracle::History::restored(shared.now);
         shared.oracle.forget_lives(&epochs);
         if was_up {
             self.server_died();

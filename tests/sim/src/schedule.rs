@@ -20,6 +20,12 @@ pub enum Happening {
         kind: usize,
         stubborn: bool,
     },
+    /// Whatever mends the unit brings about the other sickness a while later.
+    Haunted {
+        agent: usize,
+        unit: usize,
+        kinds: [usize; 2],
+    },
     Well {
         agent: usize,
     },
@@ -238,7 +244,7 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
     let later = rng.between(at, schedule.heal_at);
     let jump = |rng: &mut Rng| *rng.pick(&[-YEARS_10_MS, YEARS_10_MS, -3_600_000, 3_600_000]);
     let mut add = |at: i64, happening: Happening| schedule.happenings.push((at, happening));
-    match rng.below(22) {
+    match rng.below(23) {
         0..=3 => {
             let happening = sick(rng, schedule.agents);
             add(at, happening);
@@ -292,6 +298,11 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
                 stubborn: rng.chance(300),
             },
         ),
+        22 => {
+            let (unit, kinds) = (rng.below(2) as usize, *rng.pick(&[[0, 1], [1, 3], [0, 4], [3, 4]]));
+            add(at.min(15_000), Happening::Haunted { agent, unit, kinds });
+            add(at.min(15_000) + 1, Happening::Sick { agent, unit, kind: kinds[0], stubborn: false });
+        }
         _ => add(at, Happening::Lie { agent, how: rng.below(10) as u8 }),
     }
 }

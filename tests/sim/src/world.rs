@@ -28,6 +28,8 @@ pub(super) const ANSWER_MS: i64 = 10_000;
 /// Most events of one schedule; a long one has some thousands.
 const EVENTS_MAX: u64 = 200_000;
 const PEOPLE_MS: i64 = 4_000;
+/// How long after a run the other sickness of a haunted unit comes.
+const RELAPSE_MS: i64 = 7_000;
 
 #[derive(Debug)]
 pub(super) enum Event {
@@ -347,8 +349,14 @@ impl World {
         match progress {
             Err(_) => self.agent_died(id),
             Ok(None) => {}
-            Ok(Some((Progress::Ended(_), _))) => {
+            Ok(Some((Progress::Ended(end), _))) => {
                 agent.again = true;
+                let relapses =
+                    if end == sopwith_domain::run::End::Resolved { agent.machine.relapses() } else { vec![] };
+                for (unit, kind) in relapses.into_iter().filter(|_| !self.healed) {
+                    let sick = Happening::Sick { agent: id, unit, kind, stubborn: false };
+                    self.queue.push(self.shared.borrow().now + RELAPSE_MS, Event::Happens(sick));
+                }
                 let moment = Self::moment(&self.shared, &self.catalogue, rates, agent);
                 if agent.retry_held(moment).is_err() {
                     return self.agent_died(id);

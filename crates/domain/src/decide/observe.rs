@@ -156,19 +156,33 @@ fn clear(state: &State, incident: &Incident, signal: &Signal) -> Vec<Event> {
 /// The host says that the condition holds (still, or again).
 fn fold(state: &State, incident: &Incident, signal: &Signal, now: Timestamp) -> Vec<Event> {
     let mut events = vec![Event::SignalFolded { incident: incident.id, signal: Box::new(signal.clone()) }];
+    let mut case = Case::known(state, incident, signal);
+    // It is one more host that has it now; where it is reopened below, that is told with the rest.
+    let back = incident.cleared && !matches!(incident.phase, Phase::Watching { .. });
+    if back
+        && depend::follows(state, incident.id, signal, now).is_none()
+        && !mutant::is(Mutant::CountAtOpening)
+    {
+        let free = IncidentId(state.incidents.keys().next_back().map_or(1, |last| last.0 + 1));
+        let common = fleet::becomes_common(state, incident.id, signal, free, now);
+        if !common.is_empty() {
+            events.extend(common);
+            events.extend(fleet::fold_under(state, free, incident.id, signal));
+            case = case.rooted(free);
+        }
+    }
     match &incident.phase {
-        Phase::Detected => events.extend(propose(state, &Case::known(state, incident, signal), now)),
+        Phase::Detected => events.extend(propose(state, &case, now)),
         Phase::Watching { .. } if !mended(state, incident) || after_last_run(state, incident, signal) => {
             let reason = "the condition came back".to_owned();
             events.push(Event::IncidentReopened { incident: incident.id, reason });
             let free = state.incidents.keys().next_back().map_or(1, |last| last.0 + 1);
-            let case = Case::known(state, incident, signal).again(now);
-            events.extend(answer(state, &case, IncidentId(free), now));
+            events.extend(answer(state, &case.again(now), IncidentId(free), now));
         }
         Phase::AwaitingApproval | Phase::Approved => {
             if let Some((plan, reason)) = outdated(state, incident, signal) {
                 events.push(Event::PlanVoided { incident: incident.id, plan, reason });
-                events.extend(propose(state, &Case::known(state, incident, signal), now));
+                events.extend(propose(state, &case, now));
             }
         }
         _ => {}

@@ -63,6 +63,11 @@ impl<'a> Case<'a> {
         Self { raised: loops::raised_now(now), ..self }
     }
 
+    /// The same, one of many for which this incident stands from now on.
+    pub fn rooted(self, root: IncidentId) -> Self {
+        Self { root: Some(root), ..self }
+    }
+
     /// The same, told as part of what one incident stands for.
     pub fn under(self, root: Option<IncidentId>, storm: Option<IncidentId>) -> Self {
         Self { root, storm, ..self }

@@ -62,6 +62,13 @@ fn stands_for(state: &State, signal: &Signal) -> Option<Symptom> {
     Some(Symptom::of(&first.signal))
 }
 
+/// A host says that a fault holds again that it said was gone.
+pub fn came_again(state: &mut State, id: IncidentId, at: Timestamp) {
+    if let Some(member) = member(state, id) {
+        member.raised_at = at;
+    }
+}
+
 /// Something became of an incident.
 pub fn went_on(state: &mut State, id: IncidentId, event: &Event, at: Timestamp) {
     if matches!(event, Event::IncidentClosed { .. }) {

@@ -60,12 +60,6 @@ impl Fleet {
         self.cases.get_mut(&incident)
     }
 
-    pub fn raised(&mut self, incident: u64) {
-        if let Some(case) = self.case(incident) {
-            case.holds = true;
-        }
-    }
-
     pub fn cleared(&mut self, incident: u64) {
         if let Some(case) = self.case(incident) {
             case.holds = false;
@@ -86,6 +80,7 @@ impl Fleet {
                 WhyNot::Follows { .. }
                     | WhyNot::WithOthers { .. }
                     | WhyNot::OneOfMany { .. }
+                    | WhyNot::Frozen { .. }
                     | WhyNot::Storm { .. }
             );
         }
@@ -139,6 +134,16 @@ impl Fleet {
         }
     }
 
+    /// Returns on how many hosts a fault was raised lately that hold it still, with the one on which it is raised now.
+    fn common_with(&self, now: i64, agent: usize, symptom: &Symptom) -> usize {
+        let lately = |case: &&Case| {
+            case.open && case.holds && case.symptom == *symptom && now - case.opened_at < 60_000
+        };
+        let mut hosts: BTreeSet<usize> = self.cases.values().filter(lately).map(|case| case.agent).collect();
+        hosts.insert(agent);
+        hosts.len()
+    }
+
     fn sick(&self) -> usize {
         let sick = |case: &&Case| case.open && case.holds && !case.watched && !case.folded;
         self.cases.values().filter(sick).map(|case| case.agent).collect::<BTreeSet<_>>().len()
@@ -183,13 +188,24 @@ impl Oracle {
         for case in before.filter(|case| case.mended_at.is_some_and(|at| now - at < bake_ms)) {
             (case.mended_at, case.failed) = (None, case.failed + 1);
         }
-        let lately = |case: &&Case| {
-            case.open && case.holds && case.symptom == fresh.symptom && now - case.opened_at < 60_000
-        };
-        let mut hosts: BTreeSet<usize> = fleet.cases.values().filter(lately).map(|case| case.agent).collect();
-        hosts.insert(agent);
-        let common = hosts.len() >= self.policy.common;
+        let common = fleet.common_with(now, agent, &fresh.symptom) >= self.policy.common;
         fleet.cases.insert(incident, Case { common, ..fresh });
+    }
+
+    /// A host says that it holds, still or again.
+    pub(super) fn fleet_folded(&mut self, now: i64, incident: u64) {
+        let policy = self.policy.common;
+        let fleet = &mut self.history.fleet;
+        let Some(case) = fleet.case(incident) else { return };
+        if std::mem::replace(&mut case.holds, true) {
+            return;
+        }
+        case.opened_at = now;
+        let (agent, symptom) = (case.agent, case.symptom.clone());
+        let common = fleet.common_with(now, agent, &symptom) >= policy;
+        if let Some(case) = fleet.case(incident) {
+            case.common |= common;
+        }
     }
 
     pub(super) fn fleet_reopened(&mut self, now: i64, incident: u64) {

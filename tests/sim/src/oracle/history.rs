@@ -1,5 +1,6 @@
 //! The server's history as it became durable: stored signals, votes, limits, all counted again from the events.
 
+use super::chains::Chains;
 use super::fleet::{Fleet, own};
 use super::{Oracle, Planned};
 use sopwith_domain::approval::{Basis, Vote};
@@ -39,6 +40,9 @@ pub struct History {
     /// Approved plans that were neither released nor said to wait.
     approved: BTreeSet<Digest>,
     pub(super) fleet: Fleet,
+    pub(super) chains: Chains,
+    /// True time at which the server was restored to this history: what it holds of stops is in force only since then.
+    since: i64,
     releases: Vec<i64>,
     /// True time at which automation was stopped.
     pub stopped: Option<i64>,
@@ -50,6 +54,11 @@ pub(super) fn agent_of(host: &HostId) -> usize {
 }
 
 impl History {
+    /// Returns the history of a server that is restored from a backup now; the backup tells the rest again.
+    pub fn restored(now: i64) -> Self {
+        Self { since: now, ..Self::default() }
+    }
+
     pub fn covers(&self, agent: usize, sent_as: &[(u64, u64)]) -> bool {
         sent_as.iter().any(|(epoch, seq)| {
             self.stored.contains_key(&(agent, *epoch, *seq))
@@ -67,6 +76,7 @@ impl Oracle {
         if first_of_batch {
             self.history.taken = None;
         }
+        self.chained(now, event);
         match event {
             Event::HostEnrolled { host, epoch } | Event::EpochBegan { host, epoch, .. } => {
                 let agent = agent_of(host);
@@ -89,9 +99,10 @@ impl Oracle {
                 if !own(signal) {
                     self.stored();
                 }
-                self.history.fleet.raised(incident.0);
+                self.fleet_folded(now, incident.0);
             }
-            Event::StopSet { .. } => self.history.stopped = Some(now),
+            Event::StopSet { .. } => self.history.stopped = Some(now.max(self.history.since)),
+            Event::ServerStarted => self.history.fleet.restarted(),
             Event::StopCleared { .. } => self.history.stopped = None,
             Event::RunReported { host, seq, record } => {
                 let agent = agent_of(host);
@@ -277,7 +288,6 @@ impl Oracle {
 
     /// The server has started again: what it told anybody must still be there.
     pub fn judge_restart(&mut self, epochs: &[(usize, u64, u64, u64)]) {
-        self.history.fleet.restarted();
         for (agent, epoch, items, records) in epochs {
             let acked = self.history.acked.get(&(*agent, *epoch)).copied().unwrap_or((0, 0));
             if *items < acked.0 || *records < acked.1 {
