@@ -10,6 +10,8 @@ use crate::playbook::{Playbook, Risk};
 use crate::run::{End, What};
 use crate::signal::Signal;
 use crate::state::State;
+use crate::value::{Value, Word};
+use std::collections::BTreeMap;
 
 /// Most runs that are told of what was tried.
 const TOLD_MAX: usize = 6;
@@ -33,7 +35,7 @@ pub fn next(
     let rungs = playbook.stronger.iter().filter_map(|id| Some(&state.playbooks.get(id)?.playbook));
     rungs.filter(|stronger| stronger.risk != Risk::Never && !ran(stronger)).find_map(|stronger| {
         let values = parameters(stronger, signal).ok()?;
-        fresh(state, stronger, target.clone(), values).ok()
+        fresh(state, stronger, target.clone(), &values).ok()
     })
 }
 
@@ -43,7 +45,7 @@ pub fn fresh(
     state: &State,
     playbook: &Playbook,
     mut target: Target,
-    values: std::collections::BTreeMap<crate::value::Word, crate::value::Value>,
+    values: &BTreeMap<Word, Value>,
 ) -> Result<Plan, String> {
     loop {
         let plan = Plan::build(playbook, target.clone(), values.clone()).map_err(|e| e.to_string())?;

@@ -206,7 +206,7 @@ fn planned(
         fingerprint: signal.fingerprint(),
     };
     let values = parameters(playbook, signal).map_err(|faults| faults.join("; "))?;
-    let plan = ladder::fresh(state, playbook, target.clone(), values)?;
+    let plan = ladder::fresh(state, playbook, target.clone(), &values)?;
     let policy = state.policy();
     if !policy.permits(&plan.playbook, plan.risk, &plan.target.host) || !may(trust::stage(state, &plan)).0 {
         return Ok((plan, Rung::Chosen));

@@ -222,6 +222,20 @@ fn other_faults_and_hosts_far_apart_in_time_are_not_common() {
 }
 
 #[test]
+fn a_fault_that_comes_back_during_a_run_counts() {
+    let mut many = Many::new(3, "");
+    many.raise(0);
+    let order = owed(&many.told.state, &host(0)).remove(0);
+    many.record(0, order.plan, What::Accepted { order: Box::new(order) });
+    many.signal(0, "stuck", "a", Condition::Cleared);
+    assert!(!many.raise(1).contains("escalated") && !many.raise(2).contains("escalated"));
+    assert_eq!(many.pages(), 0, "two have it");
+    assert_eq!(many.raise(0), "item_taken signal_folded incident_opened escalated refrained refrained");
+    assert_eq!(many.pages(), 1, "three have it");
+    assert_eq!(many.raise(0), "item_taken signal_folded", "and it is told once");
+}
+
+#[test]
 fn what_no_sop_answers_is_one_page_too() {
     let mut many = Many::new(9, "");
     (0..9).for_each(|n| drop(many.signal(n, "other", "a", Condition::Raised)));
