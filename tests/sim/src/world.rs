@@ -167,6 +167,8 @@ impl World {
 
     fn dispatch(&mut self, event: Event) {
         match event {
+            // What was to come of a fix comes to nothing once all is healed.
+            Event::Happens(Happening::Sick { .. }) if self.healed => {}
             Event::Happens(happening) => self.happens(happening),
             Event::Uplink { agent, token } => self.uplink(agent, token),
             Event::ToServer(request) => self.arrive_at_server(&request),
