@@ -6,6 +6,7 @@
 mod ballast;
 pub mod config;
 pub mod discover;
+mod memory;
 pub mod runner;
 pub mod runner_protocol;
 mod unit_path;

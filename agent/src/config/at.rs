@@ -2,6 +2,7 @@
 //! finding and a placeholder, so that one reading of the file tells everything that is wrong with it; a
 //! configuration with findings is never handed out.
 
+use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use sopwith_domain::ids::HostId;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 thread_local! {
@@ -244,30 +246,58 @@ impl fmt::Debug for Period {
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
 /// A regular expression over the bytes of a line: `.` is any byte, so that nobody hides a line from it by bytes that
-/// are no text; `(?u)` asks for characters. Matching takes time linear in the line, whatever the pattern.
+/// are no text; `(?u)` asks for characters. Matching takes time linear in the line, whatever the pattern. It was built
+/// once to see that it can be; what that takes in memory is held from the first use on only.
 #[derive(Clone)]
-pub struct Pattern(pub regex::bytes::Regex);
+pub struct Pattern {
+    text: String,
+    groups: Vec<String>,
+    built: OnceLock<Regex>,
+}
+
+impl Pattern {
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the names of its groups.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(String::as_str)
+    }
+
+    pub fn regex(&self) -> &Regex {
+        self.built.get_or_init(|| Self::build(&self.text).expect("it could be built when it was read"))
+    }
+
+    fn build(text: &str) -> Result<Regex, regex::Error> {
+        RegexBuilder::new(text).unicode(false).size_limit(PATTERN_BYTES_MAX).build()
+    }
+}
 
 impl FromStr for Pattern {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let built =
-            regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(PATTERN_BYTES_MAX).build();
-        built.map(Self).map_err(|e| {
-            let lines: Vec<_> = e.to_string().lines().map(|l| l.trim().to_owned()).collect();
-            format!("the pattern cannot be used: {}", lines.last().cloned().unwrap_or_default())
-        })
+        match Self::build(text) {
+            Ok(built) => {
+                let groups = built.capture_names().flatten().map(str::to_owned).collect();
+                Ok(Self { text: text.to_owned(), groups, built: OnceLock::new() })
+            }
+            Err(e) => {
+                let lines: Vec<_> = e.to_string().lines().map(|l| l.trim().to_owned()).collect();
+                Err(format!("the pattern cannot be used: {}", lines.last().cloned().unwrap_or_default()))
+            }
+        }
     }
 }
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.text == other.text
     }
 }
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_str().fmt(f)
+        self.text.fmt(f)
     }
 }

@@ -307,7 +307,7 @@ fn log_rule(said: &LogRule, found: &mut Vec<Finding>) {
     if patterns.len() > PATTERNS_MAX {
         found.push(rule.name.finding(format!("at most {PATTERNS_MAX} patterns")));
     }
-    let groups: BTreeSet<&str> = patterns.iter().flat_map(|p| p.0.capture_names().flatten()).collect();
+    let groups: BTreeSet<&str> = patterns.iter().flat_map(|p| p.groups()).collect();
     for (name, kind) in &rule.captures {
         if !groups.contains(name.as_str()) {
             found.push(kind.finding(format!("the pattern has no group (?P<{name}>…)")));
@@ -344,7 +344,7 @@ fn conditions(rule: &LogRule, found: &mut Vec<Finding>) {
     rule.silence.iter().for_each(|silence| within(silence, found));
     if let Some(unless) = &rule.unless {
         within(&unless.within, found);
-        let there = |by: &At<Word>| unless.pattern.0.capture_names().flatten().any(|n| n == by.as_str());
+        let there = |by: &At<Word>| unless.pattern.groups().any(|n| n == by.as_str());
         if let Some(by) = unless.by.as_ref().filter(|by| !there(by)) {
             found.push(by.finding(format!("the pattern after unless has no group (?P<{}>…)", by.as_str())));
         }

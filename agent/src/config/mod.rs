@@ -109,6 +109,18 @@ impl Config {
             let text = format!("the configuration is longer than {CONFIG_BYTES_MAX} bytes");
             return Err(vec![Finding { line: 1, column: 1, text }]);
         }
+        // Reading goes deep into the stack; that of a thread is given back when it ends, that of a process never.
+        std::thread::scope(|scope| {
+            let aside = std::thread::Builder::new().spawn_scoped(scope, || Self::read(text));
+            match aside.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(read)) => read,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Err(_) => Self::read(text),
+            }
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, Vec<Finding>> {
         at::take_findings();
         let read = match nothing_written(text) {
             true => Ok(Self::default()),

@@ -234,7 +234,7 @@ metrics: {rules: [{name: memory-short, metric: node_load1, above: 5}]}
             let config = parse(&format!("packs: [{pack}]\n"));
             let rules = config.logs.iter().flat_map(super::super::logs::Log::effective);
             let fits: Vec<_> = rules
-                .filter(|rule| rule.all_patterns().any(|p| p.0.is_match(line.as_bytes())))
+                .filter(|rule| rule.all_patterns().any(|p| p.regex().is_match(line.as_bytes())))
                 .map(|rule| rule.name.to_string())
                 .collect();
             assert_eq!(fits.join(" "), expected, "{line}");

@@ -48,7 +48,7 @@ fn the_examples_in_the_shipped_file_can_be_used() {
 #[test]
 fn the_ssh_example_takes_the_address_that_sshd_wrote() {
     let config = Config::parse(&examples()).expect("the examples parse");
-    let pattern = &config.logs[0].rules[0].pattern.as_ref().expect("it has one").0;
+    let pattern = &config.logs[0].rules[0].pattern.as_ref().expect("it has one").regex();
     for line in [
         "sshd[7]: Failed password for invalid user $(id);`id` from 203.0.113.88 port 4711 ssh2",
         "sshd[7]: Failed password for invalid user x from 0.0.0.0/0; flush ruleset from 203.0.113.88 port 4712 ssh2",
@@ -144,7 +144,7 @@ fn the_victims_configuration_can_be_used() {
 fn the_victims_ssh_pattern_takes_what_sshd_wrote() {
     let config =
         Config::parse(include_str!("../../../tests/faults/victim-agent.yaml")).expect("it can be used");
-    let pattern = &victims_ssh_rule(&config).pattern.as_ref().expect("it has one").0;
+    let pattern = &victims_ssh_rule(&config).pattern.as_ref().expect("it has one").regex();
     let ip = |line: &str| {
         let found = pattern.captures(line.as_bytes())?;
         String::from_utf8(found.name("ip")?.as_bytes().to_vec()).ok()

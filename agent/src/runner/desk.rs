@@ -151,6 +151,14 @@ impl Desk {
         self.came_in.notify_all();
     }
 
+    /// Returns how far the server has the records, by its last word.
+    pub fn acked_through(&self) -> u64 {
+        let state = self.lock();
+        let published = &state.published;
+        // No server can have more than there is.
+        state.inbox.acked.unwrap_or(0).min(published.head.seq).max(published.acked_through)
+    }
+
     /// Says how things stand.
     pub fn status(&self, stop: Option<String>, limitations: Vec<String>, rejected: Vec<String>) -> Status {
         let boot_ms = clock::boot_ms();

@@ -6,6 +6,7 @@ use super::desk::{Desk, Inbox, Published};
 use super::host::{Acceptance, RealHost};
 use super::journal::{Fate, OpenFailed, RunJournal};
 use super::{clock, quarantine_expiry};
+use crate::memory::Thrift;
 use crate::runner_protocol::ActiveRun;
 use sopwith_domain::approval::Basis;
 use sopwith_domain::ids::Digest;
@@ -32,8 +33,6 @@ const HOUR_MS: i64 = 3_600_000;
 struct Active {
     executor: Executor,
     acceptance: Acceptance,
-    /// Number of the record that accepted it.
-    accepted_seq: u64,
     /// Boot clock at which it goes on.
     wake_ms: i64,
 }
@@ -111,8 +110,11 @@ impl Engine {
                     if engine.journal.fate(&run) == Some(Fate::Open) {
                         engine.active.push(Active {
                             executor: Executor::resume(warrant, records),
-                            acceptance: Acceptance { at, boot_ms: None, reported: false },
-                            accepted_seq: engine.journal.first_seq(&run),
+                            acceptance: Acceptance {
+                                at,
+                                seq: engine.journal.first_seq(&run),
+                                ..Acceptance::default()
+                            },
                             wake_ms: 0,
                         });
                     }
@@ -157,9 +159,12 @@ impl Engine {
     /// # Errors
     /// The journal is down: the process has to end.
     pub fn work(&mut self) -> Result<(), LogDown> {
-        let mut sleep_ms = 0;
+        let (mut sleep_ms, mut thrift) = (0, Thrift::default());
         loop {
-            let timeout = Duration::from_millis(u64::try_from(sleep_ms).unwrap_or(0));
+            let mut timeout = Duration::from_millis(u64::try_from(sleep_ms).unwrap_or(0));
+            if self.active.is_empty() {
+                timeout = timeout.min(thrift.turn());
+            }
             let inbox = self.host.gate.desk.take(timeout);
             sleep_ms = self.turn(inbox)?;
         }
@@ -264,8 +269,12 @@ impl Engine {
         tracing::info!("run {}: accepted", run.short());
         self.active.push(Active {
             executor: Executor::resume(warrant, vec![record]),
-            acceptance: Acceptance { at, boot_ms: Some(clock::boot_ms()), reported: false },
-            accepted_seq: self.journal.head().seq,
+            acceptance: Acceptance {
+                at,
+                boot_ms: Some(clock::boot_ms()),
+                seq: self.journal.head().seq,
+                reported: false,
+            },
             wake_ms: 0,
         });
         Ok(())
@@ -295,7 +304,7 @@ impl Engine {
         let (name, doing) = (plan.digest().short(), next(plan, run.executor.records()));
         tracing::debug!("run {name}: {doing:?}");
         let desk = Arc::clone(&self.host.gate.desk);
-        run.acceptance.reported = run.accepted_seq <= self.acked_through;
+        run.acceptance.reported = run.acceptance.seq <= self.acked_through;
         self.host.acceptance = run.acceptance;
         let mut told = Told { journal: &mut self.journal, desk: &desk };
         match run.executor.advance(&mut told, &mut self.host)? {

@@ -12,12 +12,20 @@ use sopwith_domain::time::Timestamp;
 use sopwith_domain::warrant::{Facts, Warrant};
 
 /// When the run at hand was accepted, and whether the server knows of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Acceptance {
     pub at: Timestamp,
     /// Boot clock, where this process accepted it.
     pub boot_ms: Option<i64>,
+    /// Number of its record.
+    pub seq: u64,
     pub reported: bool,
+}
+
+impl Default for Acceptance {
+    fn default() -> Self {
+        Self { at: Timestamp::default(), boot_ms: None, seq: u64::MAX, reported: false }
+    }
 }
 
 impl Acceptance {
@@ -73,7 +81,10 @@ impl Host for RealHost {
     }
 
     fn facts(&mut self, warrant: &Warrant) -> Facts {
-        let (reported, accepted_ago_ms) = (self.acceptance.reported, self.acceptance.ago_ms());
+        // The server's word may have come in since this turn began.
+        let Acceptance { seq, reported, .. } = self.acceptance;
+        let reported = reported || seq <= self.gate.desk.acked_through();
+        let accepted_ago_ms = self.acceptance.ago_ms();
         Facts { reported, accepted_ago_ms, ..self.gate.facts(warrant.order(), warrant.plan()) }
     }
 }

@@ -17,6 +17,7 @@ use super::spool::{Limits, Spool, SpoolError};
 use super::uplink::runner_link::RunnerLink;
 use super::uplink::{DryRuns, Uplink, follow_runner};
 use crate::config::Config;
+use crate::memory::Thrift;
 use sopwith_domain::value::Url;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -135,6 +136,7 @@ struct Watcher {
     stop_uplink: Option<CancellationToken>,
     no_uplink_because: Option<String>,
     renewal: Renewal,
+    thrift: Thrift,
     /// How the server is reached for a new certificate.
     speaks: Option<(reqwest::Client, Url)>,
 }
@@ -193,6 +195,7 @@ impl Watcher {
             stop_uplink: None,
             no_uplink_because: None,
             renewal: Renewal::default(),
+            thrift: Thrift::default(),
             speaks: None,
         };
         watcher.start_following();
@@ -323,6 +326,7 @@ impl Watcher {
         let facts = facts::gather(&self.shared.states, &self.runner.state.borrow());
         *self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
         while self.working.try_join_next().is_some() {}
+        self.thrift.turn();
         if let Some((client, server)) = &self.speaks {
             self.renewal.go_on(&self.files, client, server, &self.shared.metrics);
         }

@@ -9,7 +9,7 @@ fn group(name: &str) -> Vec<LogRule> {
 fn fits(rules: &[LogRule], line: &str) -> Vec<String> {
     let mut told = Vec::new();
     for rule in rules {
-        let found = rule.all_patterns().find_map(|pattern| pattern.0.captures(line.as_bytes()));
+        let found = rule.all_patterns().find_map(|pattern| pattern.regex().captures(line.as_bytes()));
         let Some(found) = found else { continue };
         let values = rule.captures.iter().filter_map(|(name, kind)| {
             let text = std::str::from_utf8(found.name(name.as_str())?.as_bytes()).ok()?;

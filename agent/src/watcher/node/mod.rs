@@ -13,6 +13,7 @@ pub mod out;
 mod system;
 mod systemd;
 mod textfile;
+mod timex;
 mod usage;
 
 pub use compat::Compat;
@@ -90,6 +91,7 @@ const COLLECTORS: &[Collector] = &[
     plain!(["softnet"], ["node_softnet_"], net::soft_interrupts),
     Collector { names: &["systemd"], prefixes: &[UNITS], collect: |host, out| host.systemd.write(out) },
     plain!(["time"], ["node_time_"], system::time),
+    Collector { names: &["timex"], prefixes: &["node_timex_"], collect: |_, out| timex::clock(out) },
     plain!(["udp_queues"], ["node_udp_"], net::udp_queues),
     plain!(["uname"], ["node_uname_"], system::uname),
     plain!(["vmstat"], ["node_vmstat_"], kernel::paging),

@@ -15,6 +15,8 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::sync::mpsc;
@@ -50,17 +52,16 @@ impl Processes {
         let (to, mut ends) = mpsc::channel(ENDS_MAX);
         let ended = Ended { to, stop: stop.child_token() };
         let _until_here = ended.stop.clone().drop_guard();
-        let mut guarded = vec![None; self.wanted.len()];
+        let mut known: Vec<Known> = self.wanted.iter().map(|_| Known::default()).collect();
         let (mut settled, mut afresh) = (false, false);
         loop {
             self.watch_pidfiles(&mut wake);
             let mut reports = Vec::new();
-            for (process, guarded) in self.wanted.iter().zip(&mut guarded) {
-                let found = find(process);
-                if found != *guarded {
-                    *guarded = found.filter(|found| ended.tell(found));
+            for (process, known) in self.wanted.iter().zip(&mut known) {
+                let runs = known.look(process, &ended);
+                if known.said.replace(runs) != Some(runs) {
+                    reports.push(report(process, runs));
                 }
-                reports.push(report(process, found.is_some()));
             }
             if std::mem::take(&mut afresh) {
                 reports.push(Report::LookedAfresh);
@@ -88,6 +89,54 @@ impl Processes {
     }
 }
 
+/// What is known of one process that should run.
+#[derive(Debug, Default)]
+struct Known {
+    /// The process whose end the kernel tells.
+    guarded: Option<(Found, Arc<AtomicBool>)>,
+    /// The pidfile as it was when that process was found by it.
+    pidfile: Option<Version>,
+    /// Whether it was said to run.
+    said: Option<bool>,
+}
+
+impl Known {
+    /// Says whether it runs. As long as the kernel has not told the end of the process that the pidfile named, and the
+    /// file is the same, nothing more is read.
+    fn look(&mut self, process: &Process, ended: &Ended) -> bool {
+        let pidfile = process.pidfile.as_ref().and_then(|path| Version::of(path.path()));
+        let lives = self.guarded.as_ref().is_some_and(|(_, ended)| !ended.load(Ordering::Acquire));
+        if lives && pidfile.is_some() && pidfile == self.pidfile {
+            return true;
+        }
+        let found = find(process);
+        if !lives || found != self.guarded.as_ref().map(|(found, _)| *found) {
+            self.guarded = found.and_then(|found| Some((found, ended.tell(&found)?)));
+        }
+        self.pidfile = pidfile;
+        found.is_some()
+    }
+}
+
+/// By what a file that was written or exchanged is told from what it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Version {
+    inode: u64,
+    size: i64,
+    changed: (i64, i64),
+}
+
+impl Version {
+    /// Returns nothing of what was changed only just now: it may be changed again within the same tick of the clock.
+    fn of(path: &Path) -> Option<Self> {
+        let stat = rustix::fs::stat(path).ok()?;
+        let changed = (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).ok()?);
+        let now_s = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+        let old = !(0..=1).contains(&(now_s - changed.0));
+        old.then_some(Self { inode: stat.st_ino, size: stat.st_size, changed })
+    }
+}
+
 /// Tells the source of processes that end.
 struct Ended {
     to: mpsc::Sender<()>,
@@ -95,18 +144,19 @@ struct Ended {
 }
 
 impl Ended {
-    /// Waits for the end of a process. Returns false if it cannot be waited for.
-    fn tell(&self, process: &Found) -> bool {
+    /// Waits for the end of a process, and returns what says that it has come; nothing if it cannot be waited for.
+    fn tell(&self, process: &Found) -> Option<Arc<AtomicBool>> {
         // A descriptor of a process can be read when the process has ended.
-        let ended = process.open().and_then(|descriptor| registered(descriptor, Interest::READABLE).ok());
-        let Some(ended) = ended else { return false };
-        let (to, stop) = (self.to.clone(), self.stop.clone());
+        let waited = process.open().and_then(|descriptor| registered(descriptor, Interest::READABLE).ok())?;
+        let (to, stop, ended) = (self.to.clone(), self.stop.clone(), Arc::new(AtomicBool::new(false)));
+        let told = Arc::clone(&ended);
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             // Whatever comes of it, a look tells more; a full queue says the same already.
-            let _ = ended.readable().await;
+            let _ = waited.readable().await;
+            told.store(true, Ordering::Release);
             let _ = to.try_send(());
         }));
-        true
+        Some(ended)
     }
 }
 
@@ -200,13 +250,19 @@ mod tests {
 
             let (to, mut ends) = mpsc::channel(ENDS_MAX);
             let ended = Ended { to, stop: CancellationToken::new() };
-            assert!(ended.tell(&found));
-            assert!(
-                !ended.tell(&Found { start_ticks: found.start_ticks + 1, ..found }),
-                "that is another one"
-            );
+            let told = ended.tell(&found).expect("it can be waited for");
+            let other = Found { start_ticks: found.start_ticks + 1, ..found };
+            assert!(ended.tell(&other).is_none(), "that is another one");
+            let mut known = Known::default();
+            assert!(known.look(&by_file, &ended) && known.look(&by_line, &ended));
+            std::fs::write(&pidfile, "1000000\n").expect("it is written");
+            assert!(!known.look(&by_file, &ended), "the file names another one now");
+            std::fs::write(&pidfile, format!("{}\n", child.id())).expect("it is written");
+            assert!(known.look(&by_file, &ended));
             child.kill().expect("it can be ended");
             ends.recv().await.expect("its end is told");
+            assert!(told.load(Ordering::Acquire));
+            assert!(!known.look(&by_file, &ended));
             assert_eq!(find(&by_file), None, "not even before anybody has taken leave of it");
             child.wait().expect("it has ended");
             assert_eq!((find(&by_file), find(&by_line)), (None, None));

@@ -27,6 +27,8 @@ use crate::watcher::sink::{Afresh, Sink};
 use book::{Book, Entry};
 use by::By;
 use chrono::{DateTime, Local};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use one::{One, Outcome, Permits, What};
 use schedule::Schedule;
 use seen::{Seen, one_line, reports};
@@ -38,7 +40,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Most programs, and most probes, that run at a time.
@@ -74,18 +75,16 @@ impl Source for Checks {
             let saved = sink.cursors().map_err(|e| SourceFailed::new("read what the checks said", &e))?;
             let now = clock::now();
             let book = Book::open(&saved, &entries, &today(now), now);
-            let mut looking = JoinSet::new();
+            // All in one task: those that are due together wake the process once.
+            let looking = FuturesUnordered::new();
             for (check, schedule) in self.checks.iter().cloned().zip(schedules) {
                 let (page, to, permits) = (book.page(&check.name).cloned(), to.clone(), permits.clone());
                 let one = One { check, schedule, by: self.by.clone(), permits, page, to };
-                looking.spawn(stop.clone().run_until_cancelled_owned(one.follow(self.afresh.clone())));
+                looking.push(one.follow(self.afresh.clone()));
             }
             drop(to);
-            let named =
-                self.checks.iter().map(|check| ((*check.name).clone(), Arc::new(check.clone()))).collect();
-            let mut told =
-                Teller { checks: named, book, metrics: self.metrics.clone(), sink, blind: BTreeMap::new() };
-            let ended = stop.run_until_cancelled(told.tell(outcomes)).await;
+            let mut told = Teller::new(&self.checks, book, self.metrics.clone(), sink);
+            let ended = stop.run_until_cancelled(told.tell(looking, outcomes)).await;
             // What was counted since the last save; whoever stops the agent waits for it a moment.
             told.save().await?;
             ended.unwrap_or(Ok(()))
@@ -115,36 +114,57 @@ struct Teller {
     sink: Sink,
     /// Checks that cannot look, and why.
     blind: BTreeMap<Word, String>,
+    /// Checks of which all was said to be well, so that nothing is to be said while it stays so.
+    quiet: BTreeSet<Word>,
+    /// When a fault of a check that counts its failures was said last, by the boot clock.
+    failed_ms: BTreeMap<Word, u64>,
+    /// A minute of the wall clock and its day; days change between minutes.
+    day: (i64, Day),
 }
 
 impl Teller {
-    async fn tell(&mut self, mut outcomes: mpsc::Receiver<Outcome>) -> Result<(), SourceFailed> {
+    fn new(checks: &[Check], book: Book, metrics: Metrics, sink: Sink) -> Self {
+        let checks = checks.iter().map(|check| ((*check.name).clone(), Arc::new(check.clone()))).collect();
+        let (blind, quiet, failed_ms) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let day = (0, today(Timestamp(0)));
+        Self { checks, book, metrics, sink, blind, quiet, failed_ms, day }
+    }
+
+    /// Lets the checks look, and says what they see: of those that looked together in one message.
+    async fn tell(
+        &mut self,
+        mut looking: FuturesUnordered<impl Future<Output = ()>>,
+        mut outcomes: mpsc::Receiver<Outcome>,
+    ) -> Result<(), SourceFailed> {
         let mut round = tokio::time::interval(ROUND);
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut heard = BTreeSet::new();
+        let (mut heard, mut batch) = (BTreeSet::new(), Vec::new());
         let mut settled = false;
         loop {
-            let outcome = tokio::select! {
-                outcome = outcomes.recv() => outcome,
+            tokio::select! {
+                biased;
+                Some(()) = looking.next() => return Err(SourceFailed("a check ended".into())),
+                _ = outcomes.recv_many(&mut batch, OUTCOMES_MAX) => {}
                 _ = round.tick() => {
                     self.turn().await?;
                     continue;
                 }
-            };
-            let Some(outcome) = outcome else { return Err(SourceFailed("the checks ended".into())) };
-            let (name, blind_before) = (outcome.name.clone(), self.blind.clone());
-            let first = heard.insert(name);
-            self.take(outcome, first).await?;
-            if heard.len() < self.checks.len() {
-                continue;
             }
-            if !settled {
-                self.sink.report(Report::Settled).await?;
+            let blind_before = self.blind.clone();
+            let mut reports = Vec::new();
+            for outcome in batch.drain(..) {
+                let first = heard.insert(outcome.name.clone());
+                self.take(outcome, first, &mut reports);
             }
-            if self.blind != blind_before || !settled {
+            let all = heard.len() == self.checks.len();
+            if all && !settled {
+                reports.push(Report::Settled);
+            }
+            self.sink.report_all(reports).await?;
+            if all && (self.blind != blind_before || !settled) {
                 self.sink.state(self.state()).await?;
             }
-            if !settled {
+            if all && !settled {
                 settled = true;
                 self.turn().await?;
             }
@@ -157,11 +177,15 @@ impl Teller {
     }
 
     /// Takes what one check has to tell; `first` since the source began.
-    async fn take(&mut self, outcome: Outcome, first: bool) -> Result<(), SourceFailed> {
+    fn take(&mut self, outcome: Outcome, first: bool, told: &mut Vec<Report>) {
         let Outcome { name, at, what, missed, afresh } = outcome;
-        let Some(check) = self.checks.get(&name).cloned() else { return Ok(()) };
-        if let Some(whole) = self.book.turn(&today(at), at) {
-            self.sink.report(Report::Inspected(Box::new(whole))).await?;
+        let Some(check) = self.checks.get(&name).cloned() else { return };
+        let minute = at.0.div_euclid(60_000);
+        if self.day.0 != minute {
+            self.day = (minute, today(at));
+        }
+        if let Some(whole) = self.book.turn(&self.day.1, at) {
+            told.push(Report::Inspected(Box::new(whole)));
         }
         if missed > 0 {
             tracing::warn!(check = %name, missed, "runs were due and did not happen");
@@ -186,13 +210,33 @@ impl Teller {
                 first.then_some(faults)
             }
         };
-        if let Some(faults) = faults {
-            self.sink.report_all(reports(&check, &faults)).await?;
+        if let Some(faults) = faults
+            && self.is_news(&check, faults.is_empty(), clock::boot_ms())
+        {
+            told.extend(reports(&check, &faults));
         }
         if afresh {
-            self.sink.report(Report::LookedAfresh).await?;
+            told.push(Report::LookedAfresh);
         }
-        Ok(())
+    }
+
+    /// Says whether there is anything to say of a check: not that all is well of one that was well before.
+    fn is_news(&mut self, check: &Check, well: bool, now_ms: u64) -> bool {
+        let name = &*check.name;
+        if !well {
+            self.quiet.remove(name);
+            if check.failures.is_some() {
+                self.failed_ms.insert(name.clone(), now_ms);
+            }
+            return true;
+        }
+        // What is counted is over only when the failures are too far back; that must be said then.
+        let within_ms = check.failures.as_ref().map_or(0, |failures| failures.within.ms());
+        if self.failed_ms.get(name).is_some_and(|at_ms| now_ms.saturating_sub(*at_ms) <= within_ms) {
+            return true;
+        }
+        self.failed_ms.remove(name);
+        self.quiet.insert(name.clone())
     }
 
     /// Notes that a check cannot look. That is no fault of what it looks at; what was known of that before stays, and

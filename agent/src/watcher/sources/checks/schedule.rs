@@ -16,6 +16,9 @@ pub const MISSED_MAX: u64 = 10_000;
 const INSPECTION_MS: u64 = 3_600_000;
 /// A wall clock that was put back by more than this is believed, and the schedule thought over.
 const BACK_MS: i64 = 60_000;
+/// Checks of one host run at times so far apart, by an amount that is the host's own: what is due together wakes the
+/// processor once.
+const TOGETHER_MS: u64 = 250;
 
 /// A check's schedule on one host.
 #[derive(Clone, Debug)]
@@ -64,7 +67,7 @@ impl Schedule {
             _ => words,
         };
         let words = crate::watcher::report::bounded(&words, SCHEDULE_BYTES_MAX);
-        Self { when, own_ms: own(host, check.name.as_str(), spread_ms), words }
+        Self { when, own_ms: place(host, check.name.as_str(), spread_ms), words }
     }
 
     /// Returns it in words.
@@ -154,6 +157,13 @@ fn local<Z: TimeZone>(at: Timestamp, zone: &Z) -> Option<DateTime<Z>> {
     DateTime::from_timestamp_millis(at.0).map(|utc| utc.with_timezone(zone))
 }
 
+/// Returns a check's place in an interval on a host: its own among those that the host has.
+fn place(host: &HostId, check: &str, below_ms: u64) -> u64 {
+    let step_ms = TOGETHER_MS.min(below_ms).max(1);
+    let all_ms = own(host, check, below_ms) / step_ms * step_ms + own(host, "", step_ms);
+    all_ms.min(below_ms.saturating_sub(1))
+}
+
 /// Returns an amount below a limit that is a host's and a check's own and stays the same.
 fn own(host: &HostId, check: &str, below_ms: u64) -> u64 {
     let digest = Sha256::digest(format!("{host}/{check}"));
@@ -207,6 +217,22 @@ mod tests {
             let near = schedule(&format!("web-{n}"), "every: 1m, jitter: 1s");
             let Next::Boot(due_ms) = near.next(60_000 - 1, Timestamp(0), &Utc) else { panic!("no interval") };
             assert!((60_000..61_000).contains(&due_ms), "{due_ms}");
+        }
+    }
+
+    #[test]
+    fn checks_of_one_host_wake_it_together() {
+        let places = |host: &str| {
+            let host = HostId::new(host).expect("a host");
+            (0..200).map(|n| place(&host, &format!("c{n}"), 1_000)).collect::<BTreeSet<u64>>()
+        };
+        assert_eq!(places("web-1").len(), 4, "in a second they run at four times");
+        let hosts: BTreeSet<_> = (0..20).map(|n| places(&format!("web-{n}"))).collect();
+        assert!(hosts.len() > 15, "which are other ones on other hosts");
+        let host = HostId::new("web-1").expect("a host");
+        for below_ms in [0, 1, 100, 250, 251, 999, 1_100] {
+            let all: Vec<u64> = (0..50).map(|n| place(&host, &format!("c{n}"), below_ms)).collect();
+            assert!(all.iter().all(|ms| *ms < below_ms.max(1)), "{below_ms}: {all:?}");
         }
     }
 

@@ -20,7 +20,7 @@ impl Splitter {
     pub(super) fn new(record: &Record) -> Result<Option<Self>, String> {
         let begins = record.start.is_some();
         let Some(pattern) = record.start.as_ref().or(record.continuation.as_ref()) else { return Ok(None) };
-        let hir = literals::of_a_line(pattern.0.as_str()).map_err(|e| e.to_string())?;
+        let hir = literals::of_a_line(pattern.as_str()).map_err(|e| e.to_string())?;
         let pattern = Regex::new(&hir.to_string()).map_err(|e| e.to_string())?;
         Ok(Some(Self { pattern, begins }))
     }

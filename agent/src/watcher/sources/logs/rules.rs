@@ -11,6 +11,7 @@ use regex::bytes::{Captures, Regex};
 use rustix::time::{ClockId, clock_gettime};
 use sopwith_domain::value::{Value, Word};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// Longest line that is shown as evidence, in bytes.
 const SHOWN_BYTES_MAX: usize = 400;
@@ -43,9 +44,22 @@ pub(super) struct Asked {
 }
 
 struct Pattern {
-    regex: Regex,
+    /// As it is asked of a line, or of a record.
+    text: String,
+    /// Built when a line may fit it for the first time: most patterns of most hosts never meet one.
+    built: OnceLock<Regex>,
     rule: usize,
     unless: bool,
+}
+
+impl Pattern {
+    fn build(text: &str) -> Result<Regex, regex::Error> {
+        regex::bytes::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build()
+    }
+
+    fn regex(&self) -> &Regex {
+        self.built.get_or_init(|| Self::build(&self.text).expect("it could be built before"))
+    }
 }
 
 /// The rules of one log.
@@ -76,16 +90,16 @@ impl Rules {
         for (index, rule) in rules.iter().enumerate() {
             let own = rule.all_patterns().map(|pattern| (pattern, false));
             for (pattern, unless) in own.chain(rule.unless.iter().map(|u| (&u.pattern, true))) {
-                let text = pattern.0.as_str();
+                let text = pattern.as_str();
                 let read = if of_records { literals::of_a_record } else { literals::of_a_line };
                 let hir = read(text).map_err(|e| e.to_string())?;
-                let mut builder = regex::bytes::RegexBuilder::new(&hir.to_string());
-                let regex = builder.size_limit(PATTERN_BYTES_MAX).build().map_err(|e| e.to_string())?;
+                let text = hir.to_string();
+                Pattern::build(&text).map_err(|e| e.to_string())?;
                 match literals::required(&hir) {
                     Some(literals) => needed.push((patterns.len(), literals)),
                     None => loose.push(patterns.len()),
                 }
-                patterns.push(Pattern { regex, rule: index, unless });
+                patterns.push(Pattern { text, built: OnceLock::new(), rule: index, unless });
             }
         }
         let percent = |rule: &LogRule| rule.cpu_percent.as_ref().map_or(CPU_PERCENT, |percent| **percent);
@@ -150,7 +164,7 @@ impl Rules {
                 };
                 match records {
                     Some(records) => each_record(buffer, records, &mut found),
-                    None => lines_with_matches(&pattern.regex, buffer, &mut found),
+                    None => lines_with_matches(pattern.regex(), buffer, &mut found),
                 }
                 clock.lap(&mut asked, pattern.rule);
             }
@@ -211,9 +225,9 @@ fn each_record(buffer: &[u8], records: &[usize], each: &mut dyn FnMut(usize, &[u
 fn take(pattern: &Pattern, rule: &LogRule, line: &[u8]) -> Option<Hit> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let (values, rejected) = if rule.captures.is_empty() {
-        pattern.regex.is_match(line).then(Default::default)?
+        pattern.regex().is_match(line).then(Default::default)?
     } else {
-        values(&pattern.regex.captures(line)?, rule)
+        values(&pattern.regex().captures(line)?, rule)
     };
     let shown = String::from_utf8_lossy(&line[..line.len().min(SHOWN_BYTES_MAX)]).into_owned();
     Some(Hit { rule: pattern.rule, unless: pattern.unless, values, rejected, line: shown })

@@ -6,20 +6,15 @@ use super::encoding::{MARK_BYTES, Script};
 use super::reader::Reader;
 use super::records::{Splitter, WAIT_MS};
 use crate::config::Encoding;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Longest line, or record, in bytes; of a longer one the beginning counts as one and the rest is skipped.
 pub(super) const LINE_BYTES_MAX: usize = 64 * 1024;
-/// Bytes read at once.
+/// Bytes read at once: of a file that has more than a little, a lot.
+const CHUNK_BYTES_MIN: usize = 8 * 1024;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Most bytes of one file in one look, so that the others get their turn.
 const LOOK_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-thread_local! {
-    /// Room for one reading, shared by all files that this thread reads; threads that read nothing end.
-    static ROOM: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
-}
 
 /// Why a stretch of a file was not read whole.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -178,42 +173,45 @@ impl Tracked {
     pub(super) fn read(&mut self, manner: &Manner, now_ms: u64, looked: &mut Looked, each: Each<'_>) {
         self.find_script(manner);
         let mut done = 0;
-        ROOM.with_borrow_mut(|(room, text)| {
-            room.resize(LINE_BYTES_MAX + CHUNK_BYTES, 0);
-            loop {
-                let kept = self.carry.len();
-                room[..kept].copy_from_slice(&self.carry);
-                let count = match self.reader.read_at(&mut room[kept..kept + CHUNK_BYTES], self.read_to()) {
-                    Ok(count) => count,
-                    Err(_) if self.reader.is_packed() => {
-                        looked.gap(Gap::Damaged);
-                        self.ended = true;
-                        break;
-                    }
-                    Err(_) => 0,
-                };
-                if count == 0 {
-                    self.ended |= self.at.copy;
+        // Not kept from one look to the next: most look at nothing new.
+        let (mut room, mut text, mut chunk) = (Vec::new(), Vec::new(), CHUNK_BYTES_MIN);
+        loop {
+            let kept = self.carry.len();
+            room.resize(room.len().max(kept + chunk), 0);
+            room[..kept].copy_from_slice(&self.carry);
+            let count = match self.reader.read_at(&mut room[kept..kept + chunk], self.read_to()) {
+                Ok(count) => count,
+                Err(_) if self.reader.is_packed() => {
+                    looked.gap(Gap::Damaged);
+                    self.ended = true;
                     break;
                 }
-                if !self.reader.is_packed() && !self.at.fits(self.reader.file()) {
-                    // It was emptied under the reading: what was read may be of before and of after.
-                    looked.more = true;
-                    break;
-                }
-                if self.script.is_none() {
-                    self.script = Script::of(manner.encoding, &room[..kept + count]);
-                }
-                let taken = self.take(&room[..kept + count], text, manner, looked, each);
-                self.carry.clear();
-                self.carry.extend_from_slice(&room[taken..kept + count]);
-                done += count;
-                if done >= LOOK_BYTES_MAX {
-                    looked.more = true;
-                    break;
-                }
+                Err(_) => 0,
+            };
+            if count == 0 {
+                self.ended |= self.at.copy;
+                break;
             }
-        });
+            if !self.reader.is_packed() && !self.at.fits(self.reader.file()) {
+                // It was emptied under the reading: what was read may be of before and of after.
+                looked.more = true;
+                break;
+            }
+            if self.script.is_none() {
+                self.script = Script::of(manner.encoding, &room[..kept + count]);
+            }
+            let taken = self.take(&room[..kept + count], &mut text, manner, looked, each);
+            self.carry.clear();
+            self.carry.extend_from_slice(&room[taken..kept + count]);
+            done += count;
+            if count == chunk {
+                chunk = CHUNK_BYTES;
+            }
+            if done >= LOOK_BYTES_MAX {
+                looked.more = true;
+                break;
+            }
+        }
         if done > 0 {
             (self.changed, self.grown_ms) = (true, now_ms);
             self.absent_ms = self.absent_ms.and(Some(now_ms));

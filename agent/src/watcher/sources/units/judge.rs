@@ -129,6 +129,11 @@ impl Starts {
         (*config.times > 0 && count >= *config.times as usize).then_some(count)
     }
 
+    /// Says whether any start is remembered that counts towards flapping, or did.
+    pub(super) fn any(&self) -> bool {
+        !self.again_ms.is_empty()
+    }
+
     /// Says whether nothing of it counts any more.
     pub(super) fn spent(&self, config: &Flapping, now_ms: u64) -> bool {
         self.in_10m(now_ms) == 0 && within(&self.again_ms, config.within.ms(), now_ms) == 0

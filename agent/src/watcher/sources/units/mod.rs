@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wellness::{SEEN_MAX, Seen, Wellness};
 
@@ -95,6 +96,7 @@ impl Watched {
         let mut minute = tokio::time::interval(EVERY);
         minute.reset();
         let mut round = tokio::time::interval(ROUND);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let anew = self.anew_in();
             tokio::select! {
@@ -108,7 +110,7 @@ impl Watched {
                     self.sink.report(Report::LookedAfresh).await?;
                 }
                 _ = minute.tick() => self.look_at_all().await?,
-                _ = round.tick() => self.age().await?,
+                _ = round.tick(), if self.ages() => self.age().await?,
             }
         }
     }
@@ -121,14 +123,13 @@ impl Watched {
         let (to, seen) = mpsc::channel(SEEN_MAX);
         let stop = stop.child_token();
         let mut looking = JoinSet::new();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|e| SourceFailed::new("prepare for health addresses", &e))?;
+        let mut client = None;
         for (unit, service) in &self.units.services {
             if let Some(health) = service.health.clone() {
+                let client = match &client {
+                    Some(client) => client,
+                    None => client.insert(health_client()?),
+                };
                 looking.spawn(wellness::ask(unit.clone(), health, client.clone(), to.clone(), stop.clone()));
             }
             if let Some(heartbeat) = service.heartbeat.clone() {
@@ -241,6 +242,11 @@ impl Watched {
         let known = self.known.entry(unit.clone()).or_default();
         wellness::note(&mut known.wellness, seen);
         self.judge_wellness(&unit, false).await
+    }
+
+    /// Says whether time alone can change anything.
+    fn ages(&self) -> bool {
+        self.known.values().any(|known| known.said.contains(&FLAPPING) || known.starts.any())
     }
 
     /// Asks what time alone has changed.
@@ -384,6 +390,16 @@ impl Watched {
         }
         Ok(())
     }
+}
+
+/// Makes what health addresses are asked with; it holds every authority that the host trusts.
+fn health_client() -> Result<reqwest::Client, SourceFailed> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .build()
+        .map_err(|e| SourceFailed::new("prepare for health addresses", &e))
 }
 
 impl Known {

@@ -3,6 +3,7 @@
 //! shows as a state of the source, and never as a fault of the service.
 
 mod certificate;
+mod connect;
 mod dns;
 mod http;
 mod nginx;

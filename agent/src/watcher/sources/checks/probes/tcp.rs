@@ -1,5 +1,6 @@
 //! Whether a port takes connections, and says first what it is to say.
 
+use super::connect;
 use super::{numbers, reason, rising, spelled};
 use crate::config::TcpProbe;
 use crate::watcher::sources::checks::perfdata::Perfdata;
@@ -7,7 +8,6 @@ use crate::watcher::sources::checks::seen::{Finding, Seen, one_line};
 use sopwith_domain::inspection::Verdict;
 use std::time::Instant;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 /// Longest banner, in bytes.
 const BANNER_BYTES_MAX: usize = 4096;
@@ -28,7 +28,7 @@ pub(super) async fn look(probe: &TcpProbe) -> Result<Seen, String> {
             return Ok(Seen::wrong(failed(Verdict::Critical, words, "dns")));
         }
     };
-    let mut stream = match TcpStream::connect(&addresses[..]).await {
+    let mut stream = match connect::connect(&addresses, probe.banner.is_some()).await {
         Ok(stream) => stream,
         Err(e) => {
             let words = format!("no connection to {}: {e}", *probe.connect);
@@ -38,10 +38,10 @@ pub(super) async fn look(probe: &TcpProbe) -> Result<Seen, String> {
     let connected = began.elapsed();
     let mut said = String::new();
     let mut seen = Seen::well(String::new());
-    if let Some(pattern) = &probe.banner {
+    if let (Some(pattern), Some(stream)) = (&probe.banner, &mut stream) {
         let mut bytes = Vec::new();
         let met = loop {
-            if pattern.0.is_match(&bytes) {
+            if pattern.regex().is_match(&bytes) {
                 break true;
             }
             let mut chunk = [0; 512];
