@@ -75,7 +75,13 @@ const STEP_EXEC: &str = "step-exec";
 fn main() -> ExitCode {
     watcher::end_with_parent();
     if std::env::args_os().nth(1).is_some_and(|role| role == STEP_EXEC) {
-        let step = StepExec::parse_from(std::env::args_os().skip(1));
+        let step = match std::env::args_os().nth(2).is_some_and(|word| word == runner::STEP_AWAITED) {
+            false => StepExec::parse_from(std::env::args_os().skip(1)),
+            true => match runner::awaited_step() {
+                Some(words) => StepExec::parse_from(std::iter::once(STEP_EXEC.to_owned()).chain(words)),
+                None => return ExitCode::SUCCESS,
+            },
+        };
         return runner::step_exec(&step.arguments);
     }
     let arguments = Arguments::parse();

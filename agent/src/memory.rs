@@ -36,7 +36,10 @@ impl Thrift {
 /// Gives back what can be given back now.
 fn give_back() {
     #[cfg(target_env = "gnu")]
-    #[expect(unsafe_code, reason = "no safe library has the call; it is the allocator's own, for any thread at any time")]
+    #[expect(
+        unsafe_code,
+        reason = "no safe library has the call; it is the allocator's own, for any thread at any time"
+    )]
     unsafe {
         libc::malloc_trim(0);
     }

@@ -8,9 +8,12 @@ use super::journal::{Fate, OpenFailed, RunJournal};
 use super::{clock, quarantine_expiry};
 use crate::memory::Thrift;
 use crate::runner_protocol::ActiveRun;
+use sopwith_domain::action::Action;
 use sopwith_domain::approval::Basis;
+use sopwith_domain::check::Check;
 use sopwith_domain::ids::Digest;
 use sopwith_domain::order::Order;
+use sopwith_domain::plan::Plan;
 use sopwith_domain::run::{End, Executor, LogDown, Progress, Record, RunLog, What, next};
 use sopwith_domain::warrant::{Refusal, Warrant};
 use sopwith_protocol::exchange::BeginEpoch;
@@ -191,6 +194,9 @@ impl Engine {
         if sleep_ms() > 0 {
             self.keep_acked();
         }
+        if sleep_ms() > HOLDING_POLL_MS {
+            self.host.bench.programs.rest();
+        }
         self.publish();
         Ok(sleep_ms())
     }
@@ -265,6 +271,10 @@ impl Engine {
         self.host.gate.desk.recorded(self.journal.head());
         if matches!(order.approval.basis, Basis::Standing { .. }) {
             self.host.gate.budget.took(&order, warrant.plan(), at, Some(clock::boot_ms()));
+        }
+        if starts_programs(warrant.plan()) {
+            // The server is told of the acceptance meanwhile.
+            self.host.bench.programs.make_ready();
         }
         tracing::info!("run {}: accepted", run.short());
         self.active.push(Active {
@@ -388,4 +398,11 @@ impl Engine {
             acked_through: self.acked_through,
         });
     }
+}
+
+/// Says whether a run starts programs of its own.
+fn starts_programs(plan: &Plan) -> bool {
+    let action = |action: &Action| matches!(action, Action::Command { .. } | Action::OperatorCommand { .. });
+    plan.steps.iter().any(|step| action(&step.action))
+        || plan.verify.iter().any(|check| matches!(check, Check::CommandOk { .. }))
 }

@@ -34,6 +34,7 @@ mod step_output;
 mod stopped;
 mod trusted;
 
+pub use actions::{STEP_AWAITED, awaited_step};
 pub use confine::{Confinement, has_landlock};
 pub use seccomp::is_there as has_seccomp;
 pub use settings::{NamedCheck, NamedCommand, NamedProcess, Settings};

@@ -3,8 +3,8 @@
 //! clock is never set from here. A step cannot be undone: by then the time has gone on.
 
 use super::act::{Act, At};
-use super::command::{self, Programs};
 use super::tool;
+use super::{Programs, command};
 use crate::runner::clock;
 use crate::runner::profiles;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! `command`: starts a program with an argument vector, under a supervisor that ends everything it started. After a
 //! crash the supervisor's lock tells when the last of its processes is gone; nothing is decided before that.
 
+use super::Programs;
 use super::act::{Act, At};
 use super::leash::Leash;
 use crate::runner::clock;
@@ -12,72 +13,14 @@ use serde::{Deserialize, Serialize};
 use sopwith_domain::run::{Effect, StepOutcome, StepResult};
 use sopwith_domain::signal::Subject;
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Longest report of a supervisor, in bytes.
-const REPORT_BYTES_MAX: u64 = 256 * 1024;
 /// Longest wait for the processes of a step that was interrupted, in milliseconds.
 const LOCK_MS_MAX: i64 = 20_000;
 const LOCK_POLL: Duration = Duration::from_millis(20);
 /// How long a probe may take, in milliseconds; it only looks.
 const PROBE_MS_MAX: i64 = 30_000;
-
-/// How programs are started: by this program as their supervisor.
-#[derive(Clone, Debug)]
-pub struct Programs {
-    pub supervisor: PathBuf,
-    pub leash: Leash,
-}
-
-impl Programs {
-    /// Returns a way by this supervisor.
-    pub fn by(supervisor: impl Into<PathBuf>) -> Self {
-        Self { supervisor: supervisor.into(), leash: Leash::default() }
-    }
-
-    /// Returns a way that starts no program, for looking only.
-    pub fn none() -> Self {
-        Self::by(PathBuf::new())
-    }
-
-    /// Runs a program to its end, with everything that it started, and no more rights than it is given.
-    ///
-    /// # Errors
-    /// The supervisor could not be started, or died without a report.
-    pub fn run(
-        &self,
-        confinement: &Confinement,
-        argv: &[String],
-        timeout_ms: i64,
-        lock: Option<&Path>,
-    ) -> Result<Report, String> {
-        if self.supervisor.as_os_str().is_empty() {
-            return Err(format!("not asked: a dry run starts no program, not even {}", argv.join(" ")));
-        }
-        let mut command = Command::new(&self.supervisor);
-        command.arg("step-exec").arg("--timeout-ms").arg(timeout_ms.to_string());
-        command.args(confinement.arguments());
-        if let Some(lock) = lock {
-            command.arg("--lock").arg(lock);
-        }
-        command.arg("--").args(argv).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|e| format!("failed to start the supervisor: {e}"))?;
-        // Kept open until the report is read: the supervisor takes its end for ours.
-        let lifeline = self.leash.take(child.stdin.take());
-        let mut report = Vec::new();
-        let read = child.stdout.take().map(|out| out.take(REPORT_BYTES_MAX).read_to_end(&mut report));
-        self.leash.let_go();
-        drop(lifeline);
-        let status = child.wait().map_err(|e| format!("failed to wait for the supervisor: {e}"))?;
-        match (read, serde_json::from_slice(&report)) {
-            (Some(Ok(_)), Ok(report)) => Ok(report),
-            _ => Err(format!("the supervisor ended without a report ({status}); its program may still run")),
-        }
-    }
-}
 
 /// Says in words how a program ended, or nothing where it exited with 0 and all of it is dead.
 pub fn fault(report: &Report) -> Option<String> {

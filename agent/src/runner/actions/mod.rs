@@ -39,6 +39,7 @@ mod process_end;
 mod process_renice;
 mod process_start;
 pub mod processes;
+mod programs;
 mod quarantine;
 mod route;
 pub mod socket;
@@ -49,10 +50,10 @@ mod unit;
 mod unit_definitions;
 mod unit_file;
 
-pub use command::Programs;
 pub use leash::Leash;
 pub use own::{Own, QUESTION_MS, about, hand};
 pub use place::Place;
+pub use programs::{AWAITED as STEP_AWAITED, Programs, awaited as awaited_step};
 pub use quarantine::{Quarantine, prepare, sha256};
 pub use systemd::{Systemd, UnitState};
 

@@ -3,8 +3,8 @@
 //! by force, and nothing that could not be mounted again.
 
 use super::act::{Act, At};
-use super::command::{self, Programs};
 use super::mount_table::{at, beneath, declared, on_host};
+use super::{Programs, command};
 use crate::runner::profiles;
 use serde::{Deserialize, Serialize};
 use sopwith_domain::run::Effect;

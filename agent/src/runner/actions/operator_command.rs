@@ -3,9 +3,9 @@
 //! bytes, mode, owner, times. What else it touches its own `undo_argv` takes back.
 
 use super::act::{Act, At};
-use super::command::{self, Programs};
 use super::place::Place;
 use super::quarantine::{Kept, sha256};
+use super::{Programs, command};
 use crate::runner::profiles;
 use crate::runner::settings::NamedCommand;
 use serde::{Deserialize, Serialize};

@@ -7,9 +7,9 @@ pub mod element;
 pub mod rule;
 
 use super::act::At;
-use super::command::{self, Programs};
 use super::quarantine::Quarantine;
 use super::tool;
+use super::{Programs, command};
 use crate::runner::profiles;
 use serde_json::{Value as Json, json};
 use sopwith_domain::action::NftFamily;

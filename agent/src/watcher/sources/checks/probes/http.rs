@@ -90,7 +90,8 @@ async fn take(probe: &HttpProbe, mut answer: reqwest::Response, began: Instant, 
     if let Some(e) = broken {
         let words = format!("the answer of {} breaks off: {e}", probe.url.as_str());
         seen.find(failed(probe, Verdict::Critical, words, "closed"));
-    } else if let Some(pattern) = probe.body.as_ref().filter(|pattern| expected && !pattern.regex().is_match(&body))
+    } else if let Some(pattern) =
+        probe.body.as_ref().filter(|pattern| expected && !pattern.regex().is_match(&body))
     {
         let words = format!("{} answers {status}, but not with {:?}", probe.url.as_str(), pattern.as_str());
         seen.find(failed(probe, Verdict::Critical, words, "body").integer("status", code));
