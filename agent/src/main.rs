@@ -84,7 +84,12 @@ fn main() -> ExitCode {
         };
         return runner::step_exec(&step.arguments);
     }
-    let arguments = Arguments::parse();
+    // Reading them goes deep into the stack; that of a thread is given back when it ends, that of a process never.
+    let read = std::thread::Builder::new().spawn(Arguments::parse).map(std::thread::JoinHandle::join);
+    let arguments = match read {
+        Ok(Ok(arguments)) => arguments,
+        _ => Arguments::parse(),
+    };
     let config = arguments.config.as_path();
     match arguments.role {
         Role::Watch => watcher::watch(config),

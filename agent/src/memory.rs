@@ -2,22 +2,28 @@
 //! program's own code that only its start went through. Both halves of the agent run for months and do little; what
 //! they took to begin they need not hold. Code that is needed again comes back from the file by itself.
 
+use rusqlite::Connection;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// How long after the start it is done first, when everything has begun, and how often from then on.
+/// How long after the start it is done first, when everything has begun.
 const FIRST: Duration = Duration::from_secs(6);
-const EVERY: Duration = Duration::from_secs(600);
+/// How often code is given back, which takes some microseconds, and in every which time what was freed is as well.
+const EVERY: Duration = Duration::from_secs(60);
+const FREED_EVERY: u32 = 10;
+/// Most memory in which a database of the agent keeps pages, in KiB; they are small, and read little.
+const DATABASE_KIB: i64 = 256;
 
 /// When memory is given back.
 #[derive(Debug)]
 pub struct Thrift {
     next: Instant,
+    turns: u32,
 }
 
 impl Default for Thrift {
     fn default() -> Self {
-        Self { next: Instant::now() + FIRST }
+        Self { next: Instant::now() + FIRST, turns: 0 }
     }
 }
 
@@ -26,15 +32,27 @@ impl Thrift {
     pub fn turn(&mut self) -> Duration {
         let now = Instant::now();
         if self.next <= now {
-            give_back();
-            self.next = now + EVERY;
+            // The second turn follows soon on all that begins late.
+            if self.turns <= 1 || self.turns.is_multiple_of(FREED_EVERY) {
+                give_back_freed();
+            }
+            give_back_code();
+            (self.next, self.turns) = (now + EVERY, self.turns.wrapping_add(1));
         }
         self.next.saturating_duration_since(now)
     }
 }
 
-/// Gives back what can be given back now.
-fn give_back() {
+/// Has a database keep few pages in memory, and none from its beginning.
+///
+/// # Errors
+/// The database does not answer.
+pub fn sparing(db: &Connection) -> Result<(), rusqlite::Error> {
+    db.pragma_update(None, "cache_size", -DATABASE_KIB)?;
+    db.execute_batch("PRAGMA shrink_memory")
+}
+
+fn give_back_freed() {
     #[cfg(target_env = "gnu")]
     #[expect(
         unsafe_code,
@@ -43,6 +61,10 @@ fn give_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Lets go of the pages of this program's code; those that are needed come back with the first step into them.
+fn give_back_code() {
     let Ok(program) = fs::read_link("/proc/self/exe") else { return };
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for (from, to) in code(&maps, &program.to_string_lossy()) {
@@ -97,9 +119,10 @@ mod tests {
     #[test]
     fn the_program_goes_on() {
         let words: Vec<String> = (0..10_000).map(|n| format!("word {n}")).collect();
-        give_back();
+        give_back_freed();
+        give_back_code();
         assert_eq!(words.iter().filter(|word| word.ends_with("99")).count(), 100);
-        let mut thrift = Thrift { next: Instant::now() };
+        let mut thrift = Thrift { next: Instant::now(), turns: 0 };
         assert!(thrift.turn() > EVERY - FIRST && thrift.turn() <= EVERY);
     }
 }

@@ -2,7 +2,7 @@
 //! about it, and their output is bounded.
 
 use sopwith_agent::runner::actions::{self, Programs, Quarantine, Systemd, Workbench, command, processes};
-use sopwith_agent::runner::{Confinement, NamedProcess, Report, has_landlock};
+use sopwith_agent::runner::{Confinement, Ending, NamedProcess, Report, has_landlock};
 use sopwith_domain::action::{Action, Undo};
 use sopwith_domain::ids::Digest;
 use sopwith_domain::plan::Step;
@@ -318,4 +318,22 @@ fn a_program_writes_only_what_its_step_declares() {
     let anywhere = Confinement::of(&["unit:shop.service".parse().expect("a subject")]);
     let report = run_within(&anywhere, &sh("echo new >\"$1/other/file\"", folder.path()), 5000, true);
     assert_eq!(command::fault(&report), None, "{report:?}");
+}
+
+#[test]
+fn a_supervisor_that_was_started_ahead_does_the_same() {
+    let programs = programs();
+    let none = Confinement::default();
+    let run = |script: &str| {
+        let report = programs.run(&none, &sh(script, Path::new("a b\n\"c")), 5000, None).expect("runs");
+        (report.ending, report.output)
+    };
+    let said = (Ending::Exited(3), "a b\n\"c".to_owned());
+    programs.make_ready();
+    programs.make_ready();
+    for _ in 0..3 {
+        assert_eq!(run("printf %s \"$1\"; exit 3"), said);
+    }
+    programs.rest();
+    assert_eq!(run("exit 3"), (Ending::Exited(3), String::new()));
 }

@@ -1,7 +1,7 @@
 //! The run journal: every record of every run on this host, hash-chained and durable before anything follows from
 //! it. It remembers which orders were ever taken, so that none is taken twice, and the host's epoch.
 
-use crate::ballast;
+use crate::{ballast, memory};
 use rusqlite::{Connection, OptionalExtension, params};
 use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::run::{LogDown, PRIOR_BYTES_MAX, Record, RunLog, What};
@@ -67,6 +67,7 @@ impl RunJournal {
         )?;
         let folder = path.parent().unwrap_or(path).to_owned();
         ballast::keep(log.connection(), &folder)?;
+        memory::sparing(log.connection())?;
         let mut runs: BTreeMap<Digest, Vec<Record>> = BTreeMap::new();
         let mut journal = Self {
             log,
@@ -225,7 +226,9 @@ impl Reader {
     /// # Errors
     /// The file cannot be opened.
     pub fn open(path: &Path) -> Result<Self, OpenFailed> {
-        Ok(Self(open_read_only(path)?))
+        let db = open_read_only(path)?;
+        memory::sparing(&db)?;
+        Ok(Self(db))
     }
 
     /// Returns the records after a number, at most `limit` and no more than fit one answer (but at least one).

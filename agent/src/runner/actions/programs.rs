@@ -173,3 +173,31 @@ fn exactly(count: usize) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn one_that_has_died_is_told_nothing() {
+        let programs = Programs::new("/bin/false");
+        programs.make_ready();
+        let has_died = || {
+            let mut spare = programs.spare.lock().expect("nobody panicked");
+            let child = spare.as_mut().and_then(|spare| spare.0.as_mut()).expect("there is one");
+            child.try_wait().expect("it is ours").is_some()
+        };
+        while !has_died() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(programs.ready(&["x".into()]).is_none());
+        assert!(programs.ready(&["x".into()]).is_none(), "there was one");
+        programs.make_ready();
+        assert!(programs.ready(&["x".repeat(AWAITED_BYTES_MAX).into()]).is_none(), "too long");
+        programs.rest();
+        let none = Programs::none();
+        none.make_ready();
+        assert!(none.ready(&["x".into()]).is_none(), "a dry run starts nothing");
+    }
+}

@@ -10,7 +10,7 @@ mod tests;
 
 pub use delivery::{Acknowledged, ServerHead};
 
-use crate::ballast;
+use crate::{ballast, memory};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use sopwith_domain::command::Item;
 use sopwith_domain::ids::Epoch;
@@ -134,6 +134,7 @@ impl Spool {
         spool.unsure_since = spool.kept_number(UNSURE_SINCE)?;
         spool.measure()?;
         ballast::keep(&spool.db, file.parent().unwrap_or(file))?;
+        memory::sparing(&spool.db)?;
         Ok(spool)
     }
 

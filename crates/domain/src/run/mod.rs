@@ -6,7 +6,8 @@ mod executor;
 mod next;
 
 pub use executor::{
-    CheckOutcome, Executor, Host, LogDown, Progress, RunLog, StepContext, StepOutcome, UndoOutcome,
+    AHEAD_MS_MAX, CheckOutcome, Executor, Host, LogDown, Progress, RunLog, StepContext, StepOutcome,
+    UndoOutcome,
 };
 pub use next::{Next, next};
 

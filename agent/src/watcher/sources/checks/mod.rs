@@ -51,13 +51,14 @@ const OUTCOMES_MAX: usize = 64;
 const ROUND: Duration = Duration::from_secs(20);
 
 pub fn make(config: &Config, context: &Context) -> Option<Box<dyn Source>> {
-    let (checks, metrics, afresh) = (config.checks.clone(), context.metrics.clone(), context.afresh.clone());
+    let checks: Vec<_> = config.checks.iter().cloned().map(Arc::new).collect();
+    let (metrics, afresh) = (context.metrics.clone(), context.afresh.clone());
     let (by, host) = (By::Runner(config.runtime_dir.path().into()), (*config.host).clone());
     (!checks.is_empty()).then(|| Box::new(Checks { checks, host, metrics, afresh, by }) as Box<dyn Source>)
 }
 
 struct Checks {
-    checks: Vec<Check>,
+    checks: Vec<Arc<Check>>,
     host: HostId,
     metrics: Metrics,
     afresh: Afresh,
@@ -123,8 +124,8 @@ struct Teller {
 }
 
 impl Teller {
-    fn new(checks: &[Check], book: Book, metrics: Metrics, sink: Sink) -> Self {
-        let checks = checks.iter().map(|check| ((*check.name).clone(), Arc::new(check.clone()))).collect();
+    fn new(checks: &[Arc<Check>], book: Book, metrics: Metrics, sink: Sink) -> Self {
+        let checks = checks.iter().map(|check| ((*check.name).clone(), Arc::clone(check))).collect();
         let (blind, quiet, failed_ms) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         let day = (0, today(Timestamp(0)));
         Self { checks, book, metrics, sink, blind, quiet, failed_ms, day }

@@ -72,7 +72,7 @@ impl Permits {
 }
 
 pub(super) struct One {
-    pub check: Check,
+    pub check: Arc<Check>,
     pub schedule: Schedule,
     pub by: By,
     pub permits: Permits,

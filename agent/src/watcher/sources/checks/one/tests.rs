@@ -10,7 +10,7 @@ fn one(text: &str, page: Option<Page>) -> (One, mpsc::Receiver<Outcome>) {
     let check = config.checks[0].clone();
     let schedule = Schedule::of(&check, &HostId::new("web-1").expect("a host"));
     let (to, from) = mpsc::channel(8);
-    (One { check, schedule, by: By::Us, permits: Permits::new(1, 1), page, to }, from)
+    (One { check: check.into(), schedule, by: By::Us, permits: Permits::new(1, 1), page, to }, from)
 }
 
 fn page(verdict: Verdict, last_at: Timestamp) -> Page {
