@@ -111,16 +111,16 @@ impl Config {
         }
         // Reading goes deep into the stack; that of a thread is given back when it ends, that of a process never.
         std::thread::scope(|scope| {
-            let aside = std::thread::Builder::new().spawn_scoped(scope, || Self::read(text));
+            let aside = std::thread::Builder::new().spawn_scoped(scope, || Self::read_here(text));
             match aside.map(std::thread::ScopedJoinHandle::join) {
                 Ok(Ok(read)) => read,
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
-                Err(_) => Self::read(text),
+                Err(_) => Self::read_here(text),
             }
         })
     }
 
-    fn read(text: &str) -> Result<Self, Vec<Finding>> {
+    fn read_here(text: &str) -> Result<Self, Vec<Finding>> {
         at::take_findings();
         let read = match nothing_written(text) {
             true => Ok(Self::default()),

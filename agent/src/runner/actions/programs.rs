@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn one_that_has_died_is_told_nothing() {
-        let programs = Programs::new("/bin/false");
+        let programs = Programs::by("/bin/false");
         programs.make_ready();
         let has_died = || {
             let mut spare = programs.spare.lock().expect("nobody panicked");
