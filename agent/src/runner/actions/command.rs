@@ -3,7 +3,6 @@
 
 use super::Programs;
 use super::act::{Act, At};
-use super::leash::Leash;
 use crate::runner::clock;
 use crate::runner::confine::Confinement;
 use crate::runner::profiles;
