@@ -288,7 +288,7 @@ fn escaped(json: &str) -> String {
     for c in json.chars() {
         match misleading(c) {
             true => {
-                c.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")))
+                c.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
             }
             false => text.push(c),
         }

@@ -11,6 +11,9 @@ use crate::{debian, licences};
 /// Lets tests end a process at its n-th write; without the variable that says where, the hooks do nothing.
 const HOOKS: [&str; 2] = ["--features", "sopwith-agent/test-hooks,sopwith-server/test-hooks"];
 
+/// Schedules that show faults which are known and not mended yet: docs/track-record.md.
+const OPEN_SEEDS: &str = "21163";
+
 struct Step {
     name: &'static str,
     about: &'static str,
@@ -119,9 +122,8 @@ fn tests() -> Result<(), String> {
     of_crates.and(of_house)
 }
 
-/// Runs the seeds that hold. Before them stands 21163, an open fault (docs/track-record.md); begin at 0 once it is mended.
 fn simulation() -> Result<(), String> {
-    crate::sim::run(&["--from", "22000", "--seeds", "58000", "--mutants"].map(str::to_owned))
+    crate::sim::run(&["--seeds", "100000", "--open", OPEN_SEEDS, "--mutants"].map(str::to_owned))
 }
 
 fn round() -> Result<(), String> {

@@ -7,6 +7,7 @@ use crate::plan_text::difference;
 use crate::ui::{Tone, Ui};
 use clap::Args;
 use serde_json::json;
+use sopwith_domain::ids::PlaybookId;
 use sopwith_domain::playbook::{CheckTemplate, Playbook, Risk};
 
 #[derive(Args, Debug)]
@@ -106,7 +107,7 @@ fn changes(old: &Playbook, new: &Playbook) -> Vec<Change> {
                 format!("at once: {}", shown(p.limits.at_once)),
                 format!(
                     "stronger: {}",
-                    p.stronger.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ")
+                    p.stronger.iter().map(PlaybookId::as_str).collect::<Vec<_>>().join(", ")
                 ),
             ]
         }),

@@ -4,7 +4,7 @@ use super::support::{SERVER_NOW, World, key};
 use super::*;
 use sopwith_domain::ids::Digest;
 use sopwith_domain::order::Order;
-use sopwith_domain::run::{AHEAD_MS_MAX, End};
+use sopwith_domain::run::End;
 use sopwith_domain::warrant::Refusal;
 use sopwith_protocol::exchange::BeginEpoch;
 use std::fs;
@@ -62,30 +62,6 @@ fn a_fix_that_does_not_pass_is_undone_without_a_trace() {
     life.settle();
     assert!(matches!(end(&life, order.plan), Some(End::RolledBack { .. })), "{:?}", life.kinds());
     assert_eq!(world.fingerprint(), before);
-}
-
-#[test]
-fn what_was_looked_at_while_the_server_was_told_is_looked_at_anew_when_that_took_long() {
-    for late in [false, true] {
-        let world = World::new();
-        let mut life = Life::begin(&world);
-        life.lease();
-        let order = world.order(life.epoch, 1, &world.playbook("fixed", "other"));
-        life.order(world.seal(&order));
-        for _ in 0..5 {
-            let inbox = life.desk.take(Duration::ZERO);
-            life.engine.turn(inbox).expect("the journal holds");
-            assert_eq!(life.kinds(), ["accepted"], "nothing begins before the server's word");
-        }
-        if late {
-            std::thread::sleep(Duration::from_millis(2 * AHEAD_MS_MAX.unsigned_abs()));
-            fs::write(world.path("w/log"), "written meanwhile").expect("write");
-        }
-        let before = world.fingerprint();
-        life.settle();
-        assert!(matches!(end(&life, order.plan), Some(End::RolledBack { .. })), "{:?}", life.kinds());
-        assert_eq!(world.fingerprint(), before, "late: {late}");
-    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub fn found(
     let chain = chain(state, signal, plan, raised);
     let fingerprint = signal.fingerprint();
     let other = |run: &&Release| run.fingerprint != fingerprint && run.playbook != plan.playbook;
-    let away = chain.iter().position(|run| other(run))?;
+    let away = chain.iter().position(other)?;
     let back = chain[away..].iter().position(|run| !other(run)).map(|at| away + at);
     let depth = state.policy().loops.depth as usize;
     let others: BTreeSet<_> = chain.iter().filter(|run| other(run)).map(|run| run.fingerprint).collect();

@@ -12,8 +12,6 @@ use crate::warrant::{Facts, Refusal, Warrant};
 pub const LEASE_WAIT_MS: i64 = 300_000;
 /// How long a verification may take to come true after the last step, in milliseconds.
 pub const SETTLE_MS: i64 = 10_000;
-/// How old what was looked at ahead of the server's word may be, in milliseconds, for a step to start from it.
-pub const AHEAD_MS_MAX: i64 = 100;
 /// How often the checks are asked during a soak, in milliseconds.
 pub const SOAK_POLL_MS: i64 = 500;
 
@@ -91,9 +89,6 @@ pub enum Progress {
 pub struct Executor {
     warrant: Warrant,
     records: Vec<Record>,
-    /// State before the first step, if it could be told, and when by the boot clock it was looked at: while the server's
-    /// word that it knows of the run was on its way. Looking changes nothing, and once is enough.
-    ahead: Option<(Option<Prior>, i64)>,
     /// Boot clock when the soak, or the wait for a lease, began in this process.
     soak_began_ms: Option<i64>,
     wait_began_ms: Option<i64>,
@@ -102,7 +97,7 @@ pub struct Executor {
 impl Executor {
     /// Takes up a run from its records, the first of which is its acceptance.
     pub fn resume(warrant: Warrant, records: Vec<Record>) -> Self {
-        Self { warrant, records, ahead: None, soak_began_ms: None, wait_began_ms: None }
+        Self { warrant, records, soak_began_ms: None, wait_began_ms: None }
     }
 
     pub fn warrant(&self) -> &Warrant {
@@ -192,51 +187,36 @@ impl Executor {
     }
 
     fn step(&mut self, index: usize, log: &mut dyn RunLog, host: &mut dyn Host) -> Result<Progress, LogDown> {
-        let mut valid = self.warrant.still_valid(&host.facts(&self.warrant));
-        if valid == Err(Refusal::Unreported) && self.ahead.is_none() {
-            // What is wrong with it is judged when the step may start.
-            let looked = self.look(index, host).ok();
-            self.ahead = Some((looked, host.boot_ms()));
-            valid = self.warrant.still_valid(&host.facts(&self.warrant));
-        }
-        if let Err(refusal) = valid {
+        let facts = host.facts(&self.warrant);
+        if let Err(refusal) = self.warrant.still_valid(&facts) {
             return self.not_now(&refusal, log, host);
         }
         self.wait_began_ms = None;
-        let now_ms = host.boot_ms();
-        let fresh = |at_ms: i64| (0..=AHEAD_MS_MAX).contains(&(now_ms - at_ms));
-        let prior = match self.ahead.take() {
-            Some((Some(prior), at_ms)) if fresh(at_ms) => prior,
-            _ => match self.look(index, host) {
-                Err(reason) => return self.halt(reason, log, host),
-                Ok(prior) => {
-                    // Looking and copying take their time, and the warrant must hold at the moment of starting.
-                    let facts = host.facts(&self.warrant);
-                    if let Err(refusal) = self.warrant.still_valid(&facts)
-                        && !mutant::is(Mutant::CheckBeforeCapture)
-                    {
-                        return self.not_now(&refusal, log, host);
-                    }
-                    prior
-                }
-            },
+        let required = host.await_checks(&self.context(index).step.require, 0);
+        if !required.passed {
+            let reason = format!("step {} may not start: {}", index + 1, required.detail);
+            return self.halt(reason, log, host);
+        }
+        let prior = match host.capture(self.context(index)) {
+            Ok(prior) => prior,
+            Err(e) => {
+                let reason = format!("step {}: the state before it cannot be kept: {e}", index + 1);
+                return self.halt(reason, log, host);
+            }
         };
+        // Looking and copying take their time, and the warrant must hold at the moment of starting.
+        let facts = host.facts(&self.warrant);
+        if let Err(refusal) = self.warrant.still_valid(&facts)
+            && !mutant::is(Mutant::CheckBeforeCapture)
+        {
+            return self.not_now(&refusal, log, host);
+        }
         let early = mutant::is(Mutant::StartBeforeRecord).then(|| host.perform(self.context(index), &prior));
         self.record(What::Started { step: index, prior: prior.clone() }, log, host)?;
         let outcome = early.unwrap_or_else(|| host.perform(self.context(index), &prior));
         let outcome = self.expected(index, outcome, host);
         self.record(What::Finished { step: index, outcome }, log, host)?;
         Ok(Progress::Moved)
-    }
-
-    /// Returns the state before a step, where all that it requires holds.
-    fn look(&self, index: usize, host: &mut dyn Host) -> Result<Prior, String> {
-        let required = host.await_checks(&self.context(index).step.require, 0);
-        if !required.passed {
-            return Err(format!("step {} may not start: {}", index + 1, required.detail));
-        }
-        let prior = host.capture(self.context(index));
-        prior.map_err(|e| format!("step {}: the state before it cannot be kept: {e}", index + 1))
     }
 
     /// Holds the step's outcome against what the playbook expects of it.

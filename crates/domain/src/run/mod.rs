@@ -6,8 +6,7 @@ mod executor;
 mod next;
 
 pub use executor::{
-    AHEAD_MS_MAX, CheckOutcome, Executor, Host, LogDown, Progress, RunLog, StepContext, StepOutcome,
-    UndoOutcome,
+    CheckOutcome, Executor, Host, LogDown, Progress, RunLog, StepContext, StepOutcome, UndoOutcome,
 };
 pub use next::{Next, next};
 

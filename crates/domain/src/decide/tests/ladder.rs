@@ -46,7 +46,8 @@ impl Told {
 #[rustfmt::skip]
 #[test]
 fn rungs() {
-    let cases: &[(&str, fn(&mut Told), &str)] = &[
+    type Case = (&'static str, fn(&mut Told), &'static str);
+    let cases: &[Case] = &[
         ("one try", |t| { t.ladder(""); t.raise("stuck"); t.undone(); t.raise("stuck"); }, "approved auto"),
         ("two tries are used up", |t| { t.ladder(""); t.tries(); }, "detected "),
         ("the host says that it still holds", |t| { t.ladder(""); t.tries(); t.raise("stuck"); }, "awaiting_approval more"),
