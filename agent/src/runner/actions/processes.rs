@@ -125,9 +125,14 @@ mod tests {
         let path = folder.path().join("held-for-writing.x");
         let held = fs::File::create(&path).expect("create");
         let names = BTreeSet::from(["held-for-writing.x"]);
-        assert_eq!(open_for_writing(&names).len(), 1);
+        assert!(!open_for_writing(&names).is_empty());
         drop(held);
         let _read = fs::File::open(&path).expect("open");
-        assert!(open_for_writing(&names).is_empty());
+        // A child that another test starts at this moment holds what its parent held until it becomes its program.
+        let gone = (0..200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            open_for_writing(&names).is_empty()
+        });
+        assert!(gone, "opened for reading is not opened for writing");
     }
 }
