@@ -97,6 +97,8 @@ mutants! {
     IgnoreDenial,
     /// A host whose memory was set back goes on as if nothing had happened.
     IgnoreRewind,
+    /// A process that no server has answered takes what an earlier such process added for what the server knows.
+    VouchForItself,
     /// A policy that names nothing means all.
     EmptyMeansAll,
     /// An incident whose condition went during a run that came to nothing waits for ever.

@@ -145,8 +145,8 @@ impl Agent {
             items: Vec::new(),
             first_record: 1,
             records: Vec::new(),
-            journal_seq: self.runner.seq_at_start,
-            journal_head: self.runner.head_at_start,
+            journal_seq: self.runner.at_start.records,
+            journal_head: self.runner.at_start.head,
             challenge,
             holding,
             sent_at,
@@ -193,6 +193,7 @@ impl Agent {
         }
         if !self.greeted {
             self.watcher.greeted(moment.wall).map_err(|_| Down)?;
+            self.runner.greeted(moment.wall, &mut moment.shared.borrow_mut()).map_err(|_| Down)?;
             self.greeted = true;
         }
         // A server that knows less than it acknowledged was set back: it is told everything that holds.

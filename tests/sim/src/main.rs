@@ -33,10 +33,6 @@ struct Arguments {
     /// First of the random schedules.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Seeds that stand for faults which are known and open (docs/track-record.md). They are run and named, and must still
-    /// fail: one that holds is to be taken off the list.
-    #[arg(long, value_delimiter = ',')]
-    open: Vec<u64>,
     /// Switch every deliberate fault on in turn, and see that it is caught.
     #[arg(long)]
     mutants: bool,
@@ -85,7 +81,7 @@ fn all(arguments: &Arguments) -> ExitCode {
     }
     let (crashes, began) = (tally.schedules, Instant::now());
     let range = arguments.from..arguments.from + arguments.seeds;
-    let seeds: Vec<Case> = range.filter(|seed| !arguments.open.contains(seed)).map(Case::Seed).collect();
+    let seeds: Vec<Case> = range.map(Case::Seed).collect();
     tally.add(spread(&seeds));
     let seconds = began.elapsed().as_secs_f64();
     let rate = (tally.schedules - crashes) as f64 / seconds / WORKERS as f64;
@@ -99,7 +95,7 @@ fn all(arguments: &Arguments) -> ExitCode {
     for (case, violation) in tally.violations.iter().take(TOLD_MAX) {
         println!("{}", tell(case, violation));
     }
-    let mut failed = !still_open(&arguments.open) || !tally.violations.is_empty();
+    let mut failed = !tally.violations.is_empty();
     if arguments.seeds >= SEEDS_FOR_COVERAGE {
         let never = tally.coverage.never();
         never.iter().for_each(|kind| println!("never fired: {kind}"));
@@ -114,21 +110,6 @@ fn all(arguments: &Arguments) -> ExitCode {
     }
     println!("{last}");
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// Runs the seeds of open faults; says whether each of them still fails.
-fn still_open(seeds: &[u64]) -> bool {
-    let mut all = true;
-    for seed in seeds {
-        match sopwith_sim::run(Case::Seed(*seed).schedule(), false).violation {
-            Some(violation) => println!("open: seed {seed}: {}: {}", violation.invariant, violation.text),
-            None => {
-                all = false;
-                println!("seed {seed} was an open fault and holds now: take it off the list");
-            }
-        }
-    }
-    all
 }
 
 /// Runs cases on all workers; worker n takes every n-th, so that the result does not depend on their speed.

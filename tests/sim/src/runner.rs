@@ -5,7 +5,7 @@ use super::catalogue::Catalogue;
 use super::desk::Desk;
 use super::machine::{Hands, Machine, Rates};
 use super::oracle::StartContext;
-use super::run_journal::{Entry, Journal, Port};
+use super::run_journal::{Certain, Entry, Journal, Port};
 use super::shared::{Shared, note};
 use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::order::Order;
@@ -40,9 +40,8 @@ pub struct Runner {
     pub taken: BTreeSet<Digest>,
     pub active: Vec<Active>,
     pub holding: Vec<Rc<Order>>,
-    /// Where the journal stood when the process started.
-    pub seq_at_start: u64,
-    pub head_at_start: Head,
+    /// Where the journal stood when the process started, as far as that is certain.
+    pub at_start: Certain,
     /// Records that the server has.
     pub reported: u64,
     /// How long the latest call took, also one that never returned.
@@ -62,7 +61,14 @@ pub struct Moment<'a> {
 impl Runner {
     pub fn new(agent: usize, epoch: Epoch, demand_signatures: bool) -> Self {
         let disk = MemoryDisk::new("runner");
-        let mut journal = Journal { log: disk.reopen(), shelf: Vec::new(), records: Vec::new(), dead: false };
+        let mut journal = Journal {
+            log: disk.reopen(),
+            shelf: Vec::new(),
+            records: Vec::new(),
+            dead: false,
+            heard: false,
+            unsure: None,
+        };
         journal.append(0, &[Entry::Epoch(epoch)]).expect("the disk is new");
         Self {
             disk,
@@ -71,8 +77,7 @@ impl Runner {
             taken: BTreeSet::new(),
             active: Vec::new(),
             holding: Vec::new(),
-            seq_at_start: 0,
-            head_at_start: Head::EMPTY,
+            at_start: Certain { records: 0, head: Head::EMPTY },
             reported: 0,
             took_ms: 0,
         }
@@ -99,7 +104,7 @@ impl Runner {
     /// Opens what the disk holds and takes up the runs that have not ended.
     pub fn start(&mut self, machine: &Machine, moment: Moment<'_>) {
         self.journal.log = self.disk.reopen();
-        self.journal.dead = false;
+        (self.journal.dead, self.journal.heard, self.journal.unsure) = (false, false, None);
         self.journal.records.clear();
         self.desk.restart();
         self.taken.clear();
@@ -115,7 +120,9 @@ impl Runner {
             })
             .collect();
         for (seq, number) in numbers {
+            self.journal.fold(number);
             match self.journal.shelf[number].clone() {
+                Entry::Unsure(_) | Entry::Sure => {}
                 Entry::Epoch(epoch) => {
                     // An epoch is the last thing that its process wrote if nobody heard of it; what follows it in
                     // the batch was judged before.
@@ -124,14 +131,12 @@ impl Runner {
                         shared.oracle.judged[self.desk.agent] = u64::MAX;
                     }
                     self.desk.epoch = epoch;
-                    self.journal.records.clear();
                     // The records of runs that have not ended follow again.
                     runs.retain(|_, (_, records)| {
                         records.iter().any(|r| matches!(r.what, What::Ended { .. }))
                     });
                 }
                 Entry::Record(record) => {
-                    self.journal.records.push(Rc::clone(&record));
                     self.judge_late(seq, &record, machine, moment);
                     self.remember(&record, None);
                     let fresh = (self.journal.records.len() as u64, Vec::new());
@@ -140,8 +145,7 @@ impl Runner {
             }
         }
         moment.shared.borrow_mut().oracle.judged[self.desk.agent] = self.journal.log.head().seq;
-        self.seq_at_start = self.journal.records.len() as u64;
-        self.head_at_start = self.head();
+        self.at_start = self.journal.certain();
         self.reported = 0;
         for (run, (accepted, records)) in runs {
             self.resume(run, accepted, records, moment);
@@ -239,6 +243,16 @@ impl Runner {
     pub fn is_turn(&self, run: Digest, turn: u64) -> bool {
         let active = self.active.iter().find(|active| active.executor.warrant().plan().digest() == run);
         active.is_some_and(|active| active.turn == turn)
+    }
+
+    /// A server has answered and found nothing missing.
+    ///
+    /// # Errors
+    /// The process has to end.
+    pub fn greeted(&mut self, wall: i64, shared: &mut Shared) -> Result<(), LogDown> {
+        self.journal.hear(wall)?;
+        shared.oracle.judged[self.desk.agent] = self.journal.log.head().seq;
+        Ok(())
     }
 
     /// Takes note of what the server has; runs that waited for it go on.
@@ -375,8 +389,8 @@ impl Runner {
         shared.oracle.judged[self.desk.agent] = self.journal.log.head().seq;
         self.desk.begin(epoch);
         self.holding.clear();
-        (self.seq_at_start, self.reported) = (self.journal.records.len() as u64, 0);
-        self.head_at_start = self.head();
+        (self.journal.heard, self.reported) = (false, 0);
+        self.at_start = self.journal.certain();
         let mut number = 1;
         for active in &mut self.active {
             active.accepted = number;

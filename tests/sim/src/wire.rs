@@ -19,7 +19,7 @@ pub struct Request {
     pub items: Vec<Rc<Item>>,
     pub first_record: u64,
     pub records: Vec<Rc<Record>>,
-    /// Records in the run journal; until the first answer, as many as when the process started.
+    /// Records in the run journal; until the first answer, as many as when the first process started that has had none.
     pub journal_seq: u64,
     /// Where the run journal's chain stands; likewise.
     pub journal_head: Head,
