@@ -76,8 +76,8 @@ fn chain<'a>(state: &'a State, signal: &Signal, plan: &Plan, raised: Raised) -> 
     chain
 }
 
-fn touch(some: &BTreeSet<Subject>, others: &BTreeSet<Subject>) -> bool {
-    some.iter().any(|a| others.iter().any(|b| a.covers(b) || b.covers(a)))
+fn touch<'a>(some: impl IntoIterator<Item = &'a Subject>, others: &BTreeSet<Subject>) -> bool {
+    some.into_iter().any(|a| others.iter().any(|b| a.covers(b) || b.covers(a)))
 }
 
 /// Returns the incident for whose sake automation leaves alone what a plan touches on a host, and why.
@@ -89,9 +89,8 @@ pub fn frozen<'a>(
     if mutant::is(Mutant::IgnoreFrozen) {
         return None;
     }
-    let holds =
-        |targets: &Vec<Subject>| targets.iter().any(|a| touches.iter().any(|b| a.covers(b) || b.covers(a)));
-    let found = state.frozen.iter().find(|(_, frozen)| frozen.host == *host && holds(&frozen.targets));
+    let found =
+        state.frozen.iter().find(|(_, frozen)| frozen.host == *host && touch(&frozen.targets, touches));
     found.map(|(incident, frozen)| (*incident, frozen.because.as_str()))
 }
 
