@@ -21,6 +21,8 @@ use std::time::Duration;
 pub const SOCKET_NAME: &str = "runner.sock";
 /// Largest frame, either way, in bytes.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Up to so many bytes a frame's room is taken before it has come, so that it is read at once.
+const SHORT_FRAME_BYTES: usize = 64 * 1024;
 /// Longest time a `wait` holds on, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 25_000;
 
@@ -131,6 +133,9 @@ pub struct Status {
     pub ended_count: u64,
     /// Highest record that the server has, as far as the runner was told.
     pub acked_through: u64,
+    /// Whether a step waits for the server's word that it has the record of its run's acceptance.
+    #[serde(default)]
+    pub word_awaited: bool,
     /// Why no step starts here, if so.
     pub stop: Option<String>,
     /// Whether the lease is good at this moment.
@@ -166,7 +171,13 @@ pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Optio
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let mut body = Vec::new();
-    from.take(length as u64).read_to_end(&mut body)?;
+    if length <= SHORT_FRAME_BYTES {
+        body.resize(length, 0);
+        from.read_exact(&mut body)?;
+    } else {
+        // No more room is taken than has really come.
+        from.take(length as u64).read_to_end(&mut body)?;
+    }
     if body.len() < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

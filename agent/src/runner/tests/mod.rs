@@ -54,6 +54,7 @@ impl<'w> Life<'w> {
             holding: Vec::new(),
             ended_count: 0,
             acked_through: 0,
+            word_awaited: false,
         };
         let desk = Arc::new(Desk::new(&settings, published, Some(unsure_head)));
         let gate = Gate {
