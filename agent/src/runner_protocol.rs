@@ -55,8 +55,6 @@ pub enum Request {
     Records { after_seq: u64, limit: usize },
     /// Answers as soon as there is a record after `after_seq`, or when the time is over.
     Wait { after_seq: u64, timeout_ms: u64 },
-    /// The server has made the records durable up to here.
-    Acked { through: u64 },
     /// Has one of the administrator's own checks asked, by its name in the runner's own configuration. Many need root.
     Check { name: Word },
     /// Asks which rule of the packet filter keeps others from a port. Only root sees the rules.
@@ -77,6 +75,9 @@ pub struct Delivery {
     pub lease: Option<SignedText>,
     #[serde(default)]
     pub orders: Vec<SignedText>,
+    /// The server has made the records durable up to here.
+    #[serde(default)]
+    pub acked: Option<u64>,
     /// Runs that somebody wants cancelled, with his name.
     #[serde(default)]
     pub cancels: Vec<(Digest, String)>,

@@ -134,6 +134,7 @@ impl Desk {
                 state.inbox.orders.push(order);
             }
         }
+        state.inbox.acked = state.inbox.acked.max(delivery.acked);
         let room = CANCELS_MAX.saturating_sub(state.inbox.cancels.len());
         let named = |(run, by): (Digest, String)| (run, super::admission::short_to(by, NAME_BYTES_MAX));
         state.inbox.cancels.extend(delivery.cancels.into_iter().take(room).map(named));
@@ -144,13 +145,6 @@ impl Desk {
         self.came_in.notify_all();
         rejected.truncate(REJECTED_MAX);
         rejected
-    }
-
-    /// Notes how far the server has the records.
-    pub fn acked(&self, through: u64) {
-        let mut state = self.lock();
-        state.inbox.acked = state.inbox.acked.max(Some(through));
-        self.came_in.notify_all();
     }
 
     /// Returns how far the server has the records, by its last word.

@@ -35,8 +35,8 @@ mod stopped;
 mod trusted;
 
 pub use actions::{STEP_AWAITED, awaited_step};
-pub use group::Cgroup as StepGroup;
 pub use confine::{Confinement, has_landlock};
+pub use group::Cgroup as StepGroup;
 pub use seccomp::is_there as has_seccomp;
 pub use settings::{NamedCheck, NamedCommand, NamedProcess, Settings};
 pub use step_exec::{Ending, Report, StepExecArguments};
