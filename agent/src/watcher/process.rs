@@ -266,6 +266,7 @@ mod tests {
             variables: vec![("WHAT".into(), "json".into())],
             folder: Some(folder.path().canonicalize().expect("a path")),
             apart: true,
+            quietly: true,
         };
         let (done, errors) = run_until(&program, tokio::time::sleep(LONG), 1000).await.expect("it starts");
         let expected = format!("json\n{}\n", program.folder.expect("set").display());
