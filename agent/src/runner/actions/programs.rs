@@ -3,6 +3,7 @@
 
 use super::leash::Leash;
 use crate::runner::confine::Confinement;
+use crate::runner::live::Live;
 use crate::runner::step_exec::Report;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -25,6 +26,8 @@ pub const AWAITED: &str = "--awaited";
 pub struct Programs {
     pub supervisor: PathBuf,
     pub leash: Leash,
+    /// What the program of the step at hand says.
+    pub live: Live,
     /// One that waits for its arguments.
     spare: Arc<Mutex<Option<Spare>>>,
 }
@@ -60,7 +63,12 @@ impl Drop for Spare {
 impl Programs {
     /// Returns a way by this supervisor.
     pub fn by(supervisor: impl Into<PathBuf>) -> Self {
-        Self { supervisor: supervisor.into(), leash: Leash::default(), spare: Arc::default() }
+        Self {
+            supervisor: supervisor.into(),
+            leash: Leash::default(),
+            live: Live::default(),
+            spare: Arc::default(),
+        }
     }
 
     /// Returns a way that starts no program, for looking only.
@@ -98,6 +106,10 @@ impl Programs {
             return Err(format!("not asked: a dry run starts no program, not even {}", argv.join(" ")));
         }
         let mut words: Vec<OsString> = vec!["--timeout-ms".into(), timeout_ms.to_string().into()];
+        let live = self.live.on();
+        if live {
+            words.push("--live".into());
+        }
         words.extend(confinement.arguments());
         if let Some(lock) = lock {
             words.extend(["--lock".into(), lock.into()]);
@@ -117,7 +129,12 @@ impl Programs {
             self.make_ready();
         }
         let mut report = Vec::new();
-        let read = child.stdout.take().map(|out| out.take(REPORT_BYTES_MAX).read_to_end(&mut report));
+        let read = child.stdout.take().map(|mut out| {
+            if live {
+                self.live.follow(&mut out)?;
+            }
+            out.take(REPORT_BYTES_MAX).read_to_end(&mut report)
+        });
         self.leash.let_go();
         drop(lifeline);
         let status = child.wait().map_err(|e| format!("failed to wait for the supervisor: {e}"))?;
