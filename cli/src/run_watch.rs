@@ -61,10 +61,10 @@ async fn follow(
         *failures = 0;
         let events =
             parser.feed(&bytes).map_err(|_| Failure::failed("the event stream is not understood"))?;
+        // What cannot be read, or tells that something was missed, may concern it too.
         let concerns = |data: &str| {
-            // What cannot be read, or concerns no run, may mean that something was missed.
-            serde_json::from_str::<Change>(data)
-                .map_or(true, |change| change.run == Some(digest) || change.event == "resync")
+            let other = |change: Change| change.run != Some(digest) && change.event != "resync";
+            !serde_json::from_str(data).is_ok_and(other)
         };
         if events.iter().any(|event| concerns(&event.data))
             && let Some(end) = look(digest, shown, client, ui).await?
