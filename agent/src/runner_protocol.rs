@@ -11,7 +11,7 @@ use sopwith_domain::order::SignedText;
 use sopwith_domain::run::Record;
 use sopwith_domain::signal::Subject;
 use sopwith_domain::value::Word;
-use sopwith_protocol::exchange::{BeginEpoch, JournalHead};
+use sopwith_protocol::exchange::{BeginEpoch, JournalHead, LiveOutput};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -63,6 +63,8 @@ pub enum Request {
         #[serde(default)]
         udp: bool,
     },
+    /// Asks what the program of the step at hand has said after so many bytes of the step that was heard last.
+    Live { of: Option<(Digest, usize)>, after: u64 },
     /// Has the host looked at for what a plan would change. Nothing is changed, so that it waits for no run to end.
     DryRun { question: SignedText },
 }
@@ -108,6 +110,10 @@ pub enum Response {
     /// What the plan would change, as far as looking tells.
     DryRun {
         report: Report,
+    },
+    /// What was said, if anything was.
+    Live {
+        said: Option<LiveOutput>,
     },
     /// The request was not understood or may not be made; nothing was done.
     Refused {

@@ -337,3 +337,45 @@ fn a_supervisor_that_was_started_ahead_does_the_same() {
     programs.rest();
     assert_eq!(run("exit 3"), (Ending::Exited(3), String::new()));
 }
+
+#[test]
+fn what_a_program_says_is_heard_while_it_runs() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (gate, programs, run) = (folder.path().join("gate"), programs(), Digest([5; 32]));
+    assert!(Command::new("mkfifo").arg(&gate).status().expect("runs").success());
+    let speaking = programs.live.of(run, 3);
+    let script = "echo begun; read -r word < $1; echo over";
+    let argv = sh(script, &gate);
+    let (said, report) = std::thread::scope(|scope| {
+        let ends = scope.spawn(|| programs.run(&Confinement::default(), &argv, 60_000, None));
+        let said = loop {
+            match programs.live.after(None, 0) {
+                None if !ends.is_finished() => std::thread::sleep(std::time::Duration::from_millis(5)),
+                said => break said,
+            }
+        };
+        // A program that has ended would never read it.
+        if said.is_some() {
+            fs::write(&gate, "go\n").expect("it reads");
+        }
+        (said, ends.join().expect("no panic").expect("reports"))
+    });
+    let said = said.expect("it spoke while it ran");
+    assert_eq!((said.run, said.step, said.text.as_str()), (run, 3, "begun\n"));
+    assert_eq!((report.ending, report.output.as_str()), (Ending::Exited(0), "begun\nover\n"));
+    drop(speaking);
+}
+
+#[test]
+fn a_flood_is_counted_and_holds_nobody_up() {
+    let (programs, run) = (programs(), Digest([6; 32]));
+    let speaking = programs.live.of(run, 0);
+    // Nobody asks for it meanwhile, and it is far more than is kept.
+    let argv = sh("yes | head -c 200000000; printf '\\033]0;x\\007'; sleep 1", Path::new(""));
+    let report = programs.run(&Confinement::default(), &argv, 60_000, None).expect("reports");
+    assert_eq!(report.ending, Ending::Exited(0));
+    assert!(report.output.contains("bytes left out"), "the record is bounded as ever");
+    let said = programs.live.after(None, 0).expect("it spoke");
+    assert!(said.from > 1_000_000 && said.text.len() < 20_000, "{} to {}", said.from, said.through);
+    drop(speaking);
+}

@@ -19,9 +19,11 @@ mod login;
 mod plan_text;
 mod playbook;
 mod policy;
+mod problem;
 mod proof;
 mod report;
 mod run;
+mod run_watch;
 mod session;
 mod sse;
 mod tls;
@@ -77,6 +79,9 @@ enum Verb {
     /// What is wrong, and what is being done about it.
     #[command(subcommand)]
     Incident(incident::Incident),
+    /// What automation could not mend, until its cause is found.
+    #[command(subcommand)]
+    Problem(problem::Problem),
     /// Approves a plan, after showing exactly what it will do.
     Approve(approve::Approve),
     /// Denies a plan, with the reason.
@@ -132,6 +137,7 @@ async fn dispatch(verb: Verb, ui: &Ui) -> Result<(), Failure> {
         Verb::Logout => login::logout(ui).await,
         Verb::Whoami => login::whoami(&Client::from_session()?, ui).await,
         Verb::Incident(args) => incident::run(args, &Client::from_session()?, ui).await,
+        Verb::Problem(args) => problem::run(args, &Client::from_session()?, ui).await,
         Verb::Approve(args) => approve::approve(args, &Client::from_session()?, ui).await,
         Verb::Deny(args) => approve::deny(args, &Client::from_session()?, ui).await,
         Verb::Run(args) => run::run(args, &Client::from_session()?, ui).await,

@@ -4,12 +4,12 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::ui::{Cell, Tone, Ui};
 use crate::words;
-use crate::{dry_run, incident};
+use crate::{dry_run, incident, run_watch};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use sopwith_domain::ids::{Digest, IncidentId};
 use sopwith_domain::run::{End, StepResult, What};
-use sopwith_protocol::api::RunView;
+use sopwith_protocol::api::{RunRecordView, RunView};
 
 /// Runs among which a shortened digest is looked for.
 const SEARCH_MAX: usize = 1000;
@@ -32,6 +32,8 @@ enum Verb {
     List(List),
     /// Shows what a run did.
     Show(Show),
+    /// Follows a run live, with what its steps say, until it ends.
+    Watch(Show),
     /// Asks the host to start no further step of a run and to undo what it did.
     Cancel(Cancel),
 }
@@ -72,6 +74,7 @@ pub async fn run(args: Run, client: &Client, ui: &Ui) -> Result<(), Failure> {
             let answer = client.get::<RunView>(&format!("/runs/{digest}")).await?;
             ui.show(&answer.raw, || text(&answer.view, ui))
         }
+        Some(Verb::Watch(args)) => run_watch::watch(find(&args.run, client).await?, client, ui).await,
         Some(Verb::Cancel(args)) => cancel(args, client, ui).await,
         None => Err(Failure::usage("say which run").help("`sopwith run --help` shows what there is")),
     }
@@ -139,20 +142,32 @@ pub fn text(run: &RunView, ui: &Ui) -> String {
     if let Some(title) = &run.title {
         ui.wrap(title, 2).iter().for_each(|line| out.push_str(&format!("  {line}\n")));
     }
-    for record in &run.records {
-        let (glyph, tone) = glyph(record.what.as_ref());
-        let mut lines = ui.wrap(&record.sentence, 14).into_iter();
-        let at = ui.paint(Tone::Quiet, &words::clock(&record.at));
-        let first = lines.next().unwrap_or_default();
-        out.push_str(&format!("  {at}  {} {first}\n", ui.paint(tone, glyph)));
-        lines.for_each(|line| out.push_str(&format!("{:14}{line}\n", "")));
-        output(&mut out, record.what.as_ref());
+    run.records.iter().for_each(|record| told(&mut out, record, ui));
+    if let Some(said) = &run.live {
+        let lines: Vec<&str> = said.text.lines().collect();
+        lines[lines.len().saturating_sub(OUTPUT_LINES)..].iter().for_each(|line| says(&mut out, line));
     }
     if let Some(by) = &run.cancel_requested {
         out.push_str(&format!("  {by} asked to cancel it\n"));
     }
     residue(&mut out, run, ui);
     out
+}
+
+/// Adds a record with the last of what it says.
+pub fn told(out: &mut String, record: &RunRecordView, ui: &Ui) {
+    let (glyph, tone) = glyph(record.what.as_ref());
+    let mut lines = ui.wrap(&record.sentence, 14).into_iter();
+    let at = ui.paint(Tone::Quiet, &words::clock(&record.at));
+    let first = lines.next().unwrap_or_default();
+    out.push_str(&format!("  {at}  {} {first}\n", ui.paint(tone, glyph)));
+    lines.for_each(|line| out.push_str(&format!("{:14}{line}\n", "")));
+    output(out, record.what.as_ref());
+}
+
+/// Adds a line that the program of the running step says.
+pub fn says(out: &mut String, line: &str) {
+    out.push_str(&format!("{:14}┆ {line}\n", ""));
 }
 
 fn residue(out: &mut String, run: &RunView, ui: &Ui) {

@@ -60,6 +60,16 @@ fn no_answer_drives_the_terminal() {
     let list = page(&[summary(7, "awaiting_approval", "nginx.service failed")]);
     shown += held("GET /incidents", 200, &list, &["incident", "list"]);
     shown += held("GET /runs", 200, &page(&[run]), &["run", "list"]);
+    let speaking = json!({"run": digest('a'), "host": "web-1", "incident": 7, "playbook": "x", "title": "Start it",
+        "end": null, "cancel_requested": null, "records": [],
+        "live": {"step": 0, "text": "block 3 of 9", "before": 12, "through": 24}});
+    shown += held(&format!("GET /runs/{}", digest('a')), 200, &speaking, &["run", "show", &digest('a')]);
+    let kept = json!({"id": 3, "number": "PRB-3", "title": "x failed", "state": "closed", "host": "web-1",
+        "subject": "unit:x.service", "kind": "unit.failed", "fingerprint": digest('b'), "opened_at": ago(200),
+        "why": "the fix was undone", "incidents": [7], "more_incidents": 0,
+        "closed": {"at": ago(100), "by": "alice", "root_cause": "a leak"}});
+    shown += held("GET /problems/3", 200, &kept, &["problem", "show", "PRB-3"]);
+    shown += held("GET /problems", 200, &page(&[kept]), &["problem", "list", "--all"]);
     shown += held("GET /hosts", 200, &page(&[host]), &["host", "list"]);
     let refused = problem(409, "already-decided", "It is not so any more", "somebody was faster");
     shown += held("GET /hosts", 409, &refused, &["host", "list"]);

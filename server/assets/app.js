@@ -90,6 +90,8 @@
   };
   const concerns = (change) => {
     const [what, which] = live.split(":");
+    // What a running step says is shown where its run is, and is no news elsewhere.
+    if (change.event === "run_spoke" && what !== "incident" && what !== "run") return false;
     if (what === "incident") return change.incident === null || String(change.incident) === which;
     if (what === "run") return change.run === null || change.run === which;
     return true;

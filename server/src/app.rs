@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::documents::RefusedFile;
 use crate::keys::{KeyError, Keys};
 use crate::ledger::{BootError, Handle};
+use crate::live::Live;
 use crate::presence::PresenceBook;
 use crate::readers::Readers;
 use crate::signers::Signers;
@@ -35,6 +36,8 @@ pub struct Parts {
     pub signers: Signers,
     pub presence: PresenceBook,
     pub throttle: Throttle,
+    /// What programs of running steps say.
+    pub live: Live,
     pub metrics: Metrics,
     /// Cancelled when the server drains: long polls answer, event streams end.
     pub shutdown: CancellationToken,
@@ -100,6 +103,7 @@ impl App {
             signers,
             presence: PresenceBook::default(),
             throttle: Throttle::default(),
+            live: Live::default(),
             metrics: Metrics::new()?,
             shutdown: CancellationToken::new(),
             started_at,

@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod input;
 pub mod keys;
 pub mod ledger;
+pub mod live;
 pub mod local;
 pub mod pages;
 pub mod presence;

@@ -114,9 +114,10 @@ impl From<Failed> for Fault {
 
 fn refused(refusal: &Refusal) -> Fault {
     let (status, title) = match refusal {
-        Refusal::UnknownHost(_) | Refusal::UnknownIncident(_) | Refusal::UnknownRun(_) => {
-            (StatusCode::NOT_FOUND, "There is no such thing")
-        }
+        Refusal::UnknownHost(_)
+        | Refusal::UnknownIncident(_)
+        | Refusal::UnknownProblem(_)
+        | Refusal::UnknownRun(_) => (StatusCode::NOT_FOUND, "There is no such thing"),
         Refusal::HostRevoked(_) | Refusal::UnknownPerson(_) | Refusal::RoleTooLow { .. } => {
             (StatusCode::FORBIDDEN, "This is not permitted")
         }

@@ -7,6 +7,7 @@ mod incident;
 mod inspection;
 mod overview;
 mod plan;
+mod problem;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use plan::{
     budget, budget_rows, current_plan, plan_state, plan_view, playbook_view, proposal_view, risk, sop_record,
     step_view,
 };
+pub use problem::problem_view;
 pub use run::{run_state, run_view};
 pub use trust::trust_views;
 pub use window::{Window, windows};

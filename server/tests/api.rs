@@ -252,6 +252,7 @@ async fn answers_are_what_their_description_says() {
         "/api/v1/incidents/1/dry-run".into(),
         format!("/api/v1/plans/{plan}"),
         "/api/v1/runs".into(),
+        "/api/v1/problems".into(),
         "/api/v1/playbooks".into(),
         "/api/v1/playbooks/start-it".into(),
         "/api/v1/hosts".into(),

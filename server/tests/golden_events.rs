@@ -16,6 +16,7 @@ use sopwith_domain::order::{Order, SignedText};
 use sopwith_domain::people::Role;
 use sopwith_domain::plan::{Plan, Target, parameters};
 use sopwith_domain::playbook::Playbook;
+use sopwith_domain::problem::ProblemId;
 use sopwith_domain::run::{Effect, End, Record, StepResult, UndoResult, What};
 use sopwith_domain::signal::{Condition, Evidence, Severity, Signal, SignalKind, Subject};
 use sopwith_domain::time::Timestamp;
@@ -225,6 +226,9 @@ fn samples() -> Vec<Event> {
         Event::Escalated { incident, reason: reason() },
         Event::TargetsFrozen { incident, targets: vec![Subject::Host], because: reason() },
         Event::IncidentClosed { incident, reason: reason(), by: Some(alice.clone()) },
+        Event::ProblemOpened { problem: ProblemId(1), incident, why: reason() },
+        Event::ProblemRecurred { problem: ProblemId(1), incident, why: reason() },
+        Event::ProblemClosed { problem: ProblemId(1), root_cause: reason(), by: alice.clone() },
         Event::StopSet { by: alice.clone(), reason: reason() },
         Event::StopCleared { by: alice.clone(), reason: reason() },
         Event::PlaybookInstalled { playbook: signed.clone(), signer: "owner".into(), by: alice.clone() },
@@ -273,6 +277,9 @@ fn known(event: &Event) {
         | Event::Escalated { .. }
         | Event::TargetsFrozen { .. }
         | Event::IncidentClosed { .. }
+        | Event::ProblemOpened { .. }
+        | Event::ProblemRecurred { .. }
+        | Event::ProblemClosed { .. }
         | Event::StopSet { .. }
         | Event::StopCleared { .. }
         | Event::PlaybookInstalled { .. }

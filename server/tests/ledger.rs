@@ -20,7 +20,7 @@ use std::path::Path;
 fn projections(database: &Path) -> Vec<Vec<Value>> {
     let db = Connection::open(database).unwrap();
     let mut rows = Vec::new();
-    for table in ["incidents", "runs", "hosts", "host_epochs", "inspections", "policies"] {
+    for table in ["incidents", "runs", "problems", "hosts", "host_epochs", "inspections", "policies"] {
         let mut select = db.prepare(&format!("SELECT '{table}', * FROM {table} ORDER BY 2, 3")).unwrap();
         let width = select.column_count();
         let found = select.query_map([], |row| (0..width).map(|n| row.get(n)).collect()).unwrap();
@@ -56,6 +56,8 @@ async fn some_history(world: &World) {
     agent.head.seq = 2;
     let ended = What::Ended { end: End::Parked { reason: "unsure".into(), residue: vec!["x".into()] } };
     agent.records(1, vec![record(What::Accepted { order: Box::new(order) }), record(ended)]).await;
+    let (problem, by) = (sopwith_domain::problem::ProblemId(1), name("operator"));
+    app.ledger.decide(Command::CloseProblem { problem, by, root_cause: "a leak".into() }).await.unwrap();
     app.ledger.decide(Command::Revoke { host: host("db-1"), by: name("admin") }).await.unwrap();
 }
 

@@ -116,7 +116,7 @@ fn on_stage(test: impl FnOnce(&mut Stage)) {
         playbooks: &playbooks,
     };
     let server = Server::start(&plan).expect("a server");
-    for (name, role) in [("alice", "approver"), ("victor", "viewer")] {
+    for (name, role) in [("ada", "admin"), ("alice", "approver"), ("victor", "viewer")] {
         server.local(&["user", "add", name, "--role", role], PASSWORD).expect("an account");
     }
     let token = server.join_token("web-1").expect("a token");
@@ -136,6 +136,12 @@ impl Stage {
         self.browser.write("#password", PASSWORD).expect("a password");
         self.browser.click("form[action='/login'] button").expect("sent");
         self.browser.wait_for(".places").expect("signed in");
+    }
+
+    fn sign_out(&self) {
+        self.browser.open("/more").expect("a page");
+        self.browser.click("form[action='/logout'] button").expect("sent");
+        self.browser.wait_for("#password").expect("signed out");
     }
 
     fn signal(&self) -> Signal {
@@ -370,6 +376,7 @@ fn every_page_can_be_read_in_light_and_dark_at_every_width() {
             "/incidents/1",
             "/approvals",
             "/runs",
+            "/problems",
             "/sops",
             "/sops/put-back",
             "/hosts",
@@ -395,6 +402,23 @@ fn every_page_can_be_read_in_light_and_dark_at_every_width() {
                 }
             }
         }
+        // Who has which role is the admins' to see.
+        stage.sign_out();
+        stage.sign_in("ada");
+        for scheme in [Scheme::Light, Scheme::Dark] {
+            stage.browser.prefer(scheme).expect("a scheme");
+            for width in [390, 768, 1440] {
+                stage.browser.resize(width, 900).expect("a window");
+                for page in ["/people", "/people/alice"] {
+                    stage.browser.open(page).expect(page);
+                    stage.browser.wait_for("main h1").expect(page);
+                    let found = mistakes(&stage.browser).expect("looked at");
+                    assert!(found.is_empty(), "{page} at {width}, {scheme:?}: {found:#?}");
+                }
+            }
+        }
+        stage.sign_out();
+        stage.sign_in("victor");
         // A viewer is shown everything and may decide nothing.
         stage.browser.open("/incidents/1").expect("the incident");
         assert!(stage.browser.text("main").expect("text").contains("Deciding takes the role approver"));

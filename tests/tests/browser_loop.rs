@@ -6,6 +6,7 @@ use sopwith_protocol::api::PlaybookView;
 use sopwith_tests::browser::{Browser, RealHost, missing};
 use sopwith_tests::installation::{Plan, Server};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,8 +16,19 @@ const POLICY: &str = "version: 1\nauto: []\nhosts: all\nquiet_s: 1\n";
 const PATIENCE: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "a password for one test";
 
-/// Returns the SOP; versions differ in what people read.
-fn playbook(version: u32) -> String {
+/// Returns the SOP; a later version says something first.
+fn playbook(version: u32, talker: Option<&Path>) -> String {
+    let says = talker.map_or_else(String::new, |talker| {
+        format!(
+            "  - name: Say what is done
+    do: command
+    with: {{argv: [\"{0}\"], touches: [\"path:{0}.done\"]}}
+    irreversible_because: words cannot be unsaid
+    timeout_s: 60
+",
+            talker.display()
+        )
+    });
     format!(
         "\
 id: start-process
@@ -31,7 +43,7 @@ parameters:
   process: {{type: word, from: subject, about: the process}}
   start_program: {{type: path, from: start_program, about: what starts it}}
 steps:
-  - name: Start the process
+{says}  - name: Start the process
     require: [{{check: process.not-running, with: {{process: $process}}}}]
     do: process.start
     with: {{process: $process, program: $start_program}}
@@ -70,7 +82,7 @@ fn a_real_process_dies_and_what_is_approved_in_the_browser_starts_it_again() {
     for folder in [&unsigned, &place, &here] {
         std::fs::create_dir(folder).expect("a folder");
     }
-    std::fs::write(unsigned.join("start.yaml"), playbook(1)).expect("written");
+    std::fs::write(unsigned.join("start.yaml"), playbook(1, None)).expect("written");
     let plan = Plan {
         binaries: &binaries,
         dir: &place,
@@ -117,7 +129,7 @@ fn a_real_process_dies_and_what_is_approved_in_the_browser_starts_it_again() {
     host.kill("post").expect("it ran");
     browser.open(&page_of(&server, "process:post")).expect("the incident");
     browser.wait_for("button[value=approve]").expect("the plan");
-    std::fs::write(unsigned.join("start.yaml"), playbook(2)).expect("written");
+    std::fs::write(unsigned.join("start.yaml"), playbook(2, Some(&talker(dir.path())))).expect("written");
     // The old signature goes first: ssh-keygen writes over none.
     std::fs::remove_file(place.join("playbooks/start.yaml.sig")).expect("gone");
     server.owner().sign_playbooks(&unsigned, &place.join("playbooks")).expect("signed");
@@ -126,9 +138,34 @@ fn a_real_process_dies_and_what_is_approved_in_the_browser_starts_it_again() {
     let installed = || server.client().get::<PlaybookView>("/playbooks/start-process").map(|sop| sop.version);
     until("the new version", || installed().expect("an SOP") == 2);
     browser.click("button[value=approve]").expect("clicked");
-    browser.wait_for_text("It is not so any more").expect("refused");
-    browser.wait_for_text("is void: its playbook was replaced by another version").expect("and why");
+    browser.wait_for_text("The plan changed while you were reading").expect("refused");
     assert_eq!(host.pid("post"), None, "nothing was started");
+    browser.open(&page_of(&server, "process:post")).expect("the incident");
+    browser.wait_for_text("playbook start-process was replaced by version 2").expect("and why");
+
+    // The new plan stands there at once. What its step says is read while it runs, and commands nothing.
+    browser.scripts(true).expect("live again");
+    browser.open(&page_of(&server, "process:post")).expect("the incident");
+    browser.wait_for_text("Say what is done").expect("the new plan");
+    browser.click("button[value=approve]").expect("clicked");
+    browser.click("dialog button.primary").expect("approved");
+    browser.wait_for_text("block 3[U+001B][2J<b>").expect("what the step says, on the incident's page");
+    std::fs::write(dir.path().join("enough"), "").expect("written");
+    browser.wait_for_text("Run ended: repaired and verified").expect("the host says so itself");
+    assert!(host.pid("post").is_some(), "it runs again");
+}
+
+/// A program that speaks until it is told that it is enough.
+fn talker(dir: &Path) -> PathBuf {
+    let path = dir.join("talker");
+    let enough = dir.join("enough");
+    let script = format!(
+        "#!/bin/sh\nn=0\nwhile [ ! -e {} ]; do n=$((n+1)); printf 'block %d\\033[2J<b>\\n' $n; sleep 0.2; done\n",
+        enough.display()
+    );
+    std::fs::write(&path, script).expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("runnable");
+    path
 }
 
 /// Waits until it is so.

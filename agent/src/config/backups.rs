@@ -3,7 +3,6 @@
 
 use super::at::{At, Leaf, Period};
 use serde::Deserialize;
-use sopwith_domain::ids::RuleId;
 use sopwith_domain::playbook::Finding;
 use sopwith_domain::signal::Severity;
 use sopwith_domain::value::{AbsPath, Glob, UnitName, Word};
@@ -363,9 +362,7 @@ pub(super) fn findings(backups: &[Backup], found: &mut Vec<Finding>) {
         if !names.insert(name) {
             found.push(backup.name.finding(format!("there are two backups named {name}")));
         }
-        if RuleId::new(format!("x.{name}")).is_err() {
-            found.push(backup.name.finding(format!("{name} cannot be part of a rule's name: no +")));
-        }
+        super::check::rule_part(&backup.name, found);
         if names.len() > BACKUPS_MAX {
             found.push(backup.name.finding(format!("there are more than {BACKUPS_MAX} backups")));
             return;

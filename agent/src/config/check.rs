@@ -39,9 +39,15 @@ pub(super) fn unique<'a>(names: impl Iterator<Item = &'a At<Word>>, what: &str, 
         if !seen.insert(name.as_str()) {
             found.push(name.finding(format!("there are two {what} named {}", name.as_str())));
         }
-        if RuleId::new(format!("x.{}", name.as_str())).is_err() {
-            found.push(name.finding(format!("{} cannot be part of a rule's name: no +", name.as_str())));
-        }
+        rule_part(name, found);
+    }
+}
+
+/// Finds fault with a name that cannot be part of a rule's.
+pub(super) fn rule_part(name: &At<Word>, found: &mut Vec<Finding>) {
+    if !RuleId::new(format!("x.{}", name.as_str())).is_ok_and(|rule| rule.is_plain()) {
+        let why = "no +, no .. and no empty part between slashes";
+        found.push(name.finding(format!("{} cannot be part of a rule's name: {why}", name.as_str())));
     }
 }
 

@@ -57,6 +57,7 @@ impl Host for RealHost {
 
     fn perform(&mut self, step: StepContext<'_>, prior: &Prior) -> StepOutcome {
         let _performing = self.bench.programs.leash.of(step.run);
+        let _speaking = self.bench.programs.live.of(step.run, step.index);
         actions::perform(&mut self.bench, step, prior)
     }
 

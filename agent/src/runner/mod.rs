@@ -24,6 +24,7 @@ mod http;
 mod journal;
 mod kernel_checks;
 mod lease;
+mod live;
 pub mod profiles;
 mod quarantine_expiry;
 mod seccomp;
@@ -110,7 +111,7 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
     let gate =
         Gate { settings: Arc::clone(&settings), desk: Arc::clone(&desk), epoch, budget: Budget::default() };
     let programs = Programs::by(settings.program.clone());
-    let leash = programs.leash.clone();
+    let (leash, live) = (programs.leash.clone(), programs.live.clone());
     let bench = Workbench {
         quarantine: Quarantine::new(settings.quarantine()),
         systemd,
@@ -127,7 +128,7 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
     let listener = socket::bind(&settings).map_err(|e| format!("failed to open the runner's socket: {e}"))?;
     socket::serve(
         listener,
-        Arc::new(socket::Door { settings, desk, limitations, leash, looking: Default::default() }),
+        Arc::new(socket::Door { settings, desk, limitations, leash, live, looking: Default::default() }),
     );
     tracing::info!("the runner is ready");
     if let Err(e) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {

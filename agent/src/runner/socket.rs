@@ -6,6 +6,7 @@ use super::desk::Desk;
 use super::dry_run;
 use super::gate::Gate;
 use super::journal::Reader;
+use super::live::Live;
 use super::settings::Settings;
 use crate::runner::actions::nft::blocking;
 use crate::runner::actions::{Leash, Programs, accounts};
@@ -38,6 +39,8 @@ pub struct Door {
     pub limitations: Vec<String>,
     /// By which a cancelled run's program is ended at once.
     pub leash: Leash,
+    /// What the program of the step at hand says.
+    pub live: Live,
     /// Held while somebody looks what a plan would change.
     pub looking: Mutex<()>,
 }
@@ -146,6 +149,7 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
             door.desk.wait_for_record(after_seq, timeout);
             door.records(reader, after_seq, RECORDS_MAX)
         }
+        Request::Live { of, after } => Response::Live { said: door.live.after(of, after) },
         Request::Blocking { port, udp } => match blocking::find(port, if udp { "udp" } else { "tcp" }) {
             Ok(by) => Response::Blocked { by },
             Err(reason) => Response::Refused { reason },

@@ -9,6 +9,7 @@ use super::born_in_group::{self, Start};
 use super::clock;
 use super::confine::Confinement;
 use super::group::Cgroup;
+use super::live::{REPORT, Teller};
 use super::seccomp;
 use super::step_output::Output;
 use super::stopped::Stopped;
@@ -36,6 +37,8 @@ const KILL_MS_MAX: i64 = 10_000;
 /// Where programs are looked for, and the language they speak; nothing else of the runner's environment.
 pub const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C")];
 const NOT_STARTED: i32 = 127;
+/// Most pieces of output that are taken before the clock is looked at.
+const READS_MAX: usize = 64;
 /// Most kinds of refused system calls that are told.
 const REFUSED_MAX: usize = 16;
 
@@ -54,6 +57,9 @@ pub struct StepExecArguments {
     /// Do without a control group, as where cgroup v2 cannot be written.
     #[arg(long)]
     pub no_cgroup: bool,
+    /// Tell what the program says while it says it, in frames before the report.
+    #[arg(long)]
+    pub live: bool,
     #[command(flatten)]
     pub confinement: Confinement,
     /// The program and its arguments.
@@ -104,8 +110,10 @@ pub fn run(arguments: &StepExecArguments, group: Option<Cgroup>) -> ExitCode {
         survivors: 0,
         refused: Vec::new(),
     });
-    let written =
-        serde_json::to_vec(&report).map_err(io::Error::other).and_then(|r| io::stdout().write_all(&r));
+    let mut told = if arguments.live { vec![REPORT] } else { Vec::new() };
+    let written = serde_json::to_writer(&mut told, &report)
+        .map_err(io::Error::other)
+        .and_then(|()| io::stdout().write_all(&told));
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -151,8 +159,19 @@ fn supervise(arguments: &StepExecArguments, group: Option<Cgroup>) -> io::Result
     rustix::io::ioctl_fionbio(&pipe, true)?;
     let (output, refused) = (Output::default(), BTreeMap::new());
     let stopped = Stopped::default();
-    let mut tree =
-        Tree { program: pid, status: None, cgroup, pipe, output, drained: false, listener, refused, stopped };
+    let teller = arguments.live.then(|| Teller::new(clock::boot_ms()));
+    let mut tree = Tree {
+        program: pid,
+        status: None,
+        cgroup,
+        pipe,
+        output,
+        teller,
+        drained: false,
+        listener,
+        refused,
+        stopped,
+    };
     Ok(tree.run(arguments.timeout_ms))
 }
 
@@ -162,6 +181,8 @@ struct Tree {
     cgroup: Option<Cgroup>,
     pipe: PipeReader,
     output: Output,
+    /// Tells live what the program says.
+    teller: Option<Teller>,
     drained: bool,
     /// Hears of system calls that are refused.
     listener: Option<OwnedFd>,
@@ -224,6 +245,8 @@ impl Tree {
             if left_ms <= 0 {
                 return Waited::Late;
             }
+            let due_ms = self.teller.as_ref().and_then(Teller::due_ms);
+            let left_ms = due_ms.map_or(left_ms, |due_ms| left_ms.min((due_ms - clock::boot_ms()).max(0)));
             let timeout = Timespec { tv_sec: left_ms / 1000, tv_nsec: left_ms % 1000 * 1_000_000 };
             let (over, gone, refusing) = {
                 let mut waiting = vec![
@@ -243,6 +266,9 @@ impl Tree {
                 (is(0), is(1), refusing.unwrap_or(PollFlags::empty()))
             };
             self.drain();
+            if let Some(teller) = &mut self.teller {
+                teller.tell(clock::boot_ms(), io::stdout());
+            }
             if refusing.contains(PollFlags::IN) {
                 self.refuse();
             } else if !refusing.is_empty() {
@@ -331,10 +357,17 @@ impl Tree {
 
     fn drain(&mut self) {
         let mut buffer = [0; 64 * 1024];
-        while !self.drained {
+        // A program that never stops speaking must not keep its supervisor from looking at the clock.
+        for _ in 0..READS_MAX {
+            if self.drained {
+                return;
+            }
             match self.pipe.read(&mut buffer) {
                 Ok(0) => self.drained = true,
-                Ok(read) => self.output.take(&buffer[..read]),
+                Ok(read) => {
+                    self.output.take(&buffer[..read]);
+                    self.teller.iter_mut().for_each(|teller| teller.take(&buffer[..read]));
+                }
                 Err(_) => return,
             }
         }

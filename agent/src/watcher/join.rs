@@ -125,6 +125,7 @@ fn epoch(runtime_dir: &Path) -> Epoch {
             Response::Refused { .. }
             | Response::Checked { .. }
             | Response::Blocked { .. }
+            | Response::Live { .. }
             | Response::DryRun { .. },
         )
         | Err(_) => Epoch(rand::random_range(1..=u64::MAX)),

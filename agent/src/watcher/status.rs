@@ -111,7 +111,7 @@ pub fn status(config: &Path) -> ExitCode {
         }
         Ok(body) => match serde_json::from_str::<StatusDocument>(&body) {
             Ok(document) => {
-                print!("{}", document.text());
+                print!("{}", sopwith_protocol::plain::visible(&document.text()));
                 ExitCode::SUCCESS
             }
             Err(e) => {

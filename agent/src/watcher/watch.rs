@@ -15,7 +15,7 @@ use super::sink::{Afresh, MESSAGES_MAX, SharedSpool, Sink};
 use super::sources::{self, Context};
 use super::spool::{Limits, Spool, SpoolError};
 use super::uplink::runner_link::RunnerLink;
-use super::uplink::{DryRuns, Uplink, follow_runner};
+use super::uplink::{DryRuns, Live, Uplink, follow_runner};
 use crate::config::Config;
 use crate::memory::Thrift;
 use sopwith_domain::value::Url;
@@ -319,6 +319,7 @@ impl Watcher {
             leased: Arc::default(),
             server_clock: self.server_clock.clone(),
             dry_runs: DryRuns::new(self.config.runtime_dir.path().into()),
+            live: Live::default(),
         })
     }
 

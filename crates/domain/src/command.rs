@@ -7,6 +7,7 @@ use crate::ids::{AccountName, Digest, Epoch, HostId, IncidentId, PlaybookId};
 use crate::inspection::Inspection;
 use crate::order::SignedText;
 use crate::people::Role;
+use crate::problem::ProblemId;
 use crate::run::Record;
 use crate::signal::Signal;
 use crate::time::Timestamp;
@@ -102,6 +103,12 @@ pub enum Command {
         by: AccountName,
         reason: String,
     },
+    /// A person has found the cause of a problem.
+    CloseProblem {
+        problem: ProblemId,
+        by: AccountName,
+        root_cause: String,
+    },
     Stop {
         by: AccountName,
         reason: String,
@@ -149,6 +156,10 @@ pub enum Command {
         incident: IncidentId,
         plan: Digest,
     },
+    /// Its plan fell, and nothing was said of it since.
+    MatchAnew {
+        incident: IncidentId,
+    },
     Release {
         incident: IncidentId,
     },
@@ -177,6 +188,8 @@ pub enum Refusal {
     Hole { host: HostId, expected: u64, got: u64 },
     #[error("there is no incident {0}")]
     UnknownIncident(IncidentId),
+    #[error("there is no problem {0}")]
+    UnknownProblem(ProblemId),
     #[error("{incident} has no plan that waits for a decision; it is {phase}")]
     NothingToDecide { incident: IncidentId, phase: &'static str },
     #[error("the plan changed: you decided on {}, the current plan is {}", .decided.apart_from(.current), .current.apart_from(.decided))]
@@ -206,6 +219,7 @@ impl Refusal {
             Self::OtherEpoch { .. } => "other-epoch",
             Self::Hole { .. } => "hole",
             Self::UnknownIncident(_) => "unknown-incident",
+            Self::UnknownProblem(_) => "unknown-problem",
             Self::NothingToDecide { .. } => "nothing-to-decide",
             Self::PlanChanged { .. } => "plan-changed",
             Self::AlreadyDecided(_) => "already-decided",

@@ -11,6 +11,7 @@ use crate::matching::Candidate;
 use crate::order::SignedText;
 use crate::people::Role;
 use crate::plan::Plan;
+use crate::problem::ProblemId;
 use crate::run::Record;
 use crate::signal::{Signal, Subject};
 use crate::time::Timestamp;
@@ -196,6 +197,24 @@ pub enum Event {
         incident: IncidentId,
         reason: String,
         by: Option<AccountName>,
+    },
+
+    /// Automation could not mend an incident: what is behind it is kept until a person has found the cause.
+    ProblemOpened {
+        problem: ProblemId,
+        incident: IncidentId,
+        why: String,
+    },
+    /// The same fault came to the same end in another incident.
+    ProblemRecurred {
+        problem: ProblemId,
+        incident: IncidentId,
+        why: String,
+    },
+    ProblemClosed {
+        problem: ProblemId,
+        root_cause: String,
+        by: AccountName,
     },
 
     StopSet {

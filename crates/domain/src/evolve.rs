@@ -15,6 +15,7 @@ use crate::state::{Frozen, Host, Installed, PolicyInForce, Raised, Release, Stat
 use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 
 mod common;
+mod problem;
 mod story;
 mod tally;
 
@@ -117,6 +118,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
                 person.disabled = true;
             }
         }
+        Event::ProblemClosed { .. } => problem::fold(state, &recorded.event, at),
         Event::TrustMoved { playbook, environment, standing } => {
             state.trust.insert((playbook.clone(), environment.clone()), standing.clone());
         }
@@ -374,6 +376,7 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
     if let Some(text) = text {
         note(state, id, at, by, text);
     }
+    problem::fold(state, event, at);
     tally::refresh(state, id);
     if back {
         common::came_again(state, id, at);

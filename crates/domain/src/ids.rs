@@ -86,6 +86,19 @@ checked_text!(
     RuleId, "rule name", "1 to 128 of A-Z, a-z, 0-9 and _ . : @ / -",
     |t| of(t, 128, |c| c.is_ascii_alphanumeric() || "_.:@/-".contains(c))
 );
+impl RuleId {
+    /// Says whether the name is what a configuration may give: records that are older than this rule may hold others,
+    /// so that it is asked for at the doors and not where what was recorded is read.
+    pub fn is_plain(&self) -> bool {
+        self.0.starts_with(|c: char| c.is_ascii_alphanumeric()) && self.0.split('/').all(is_plain_part)
+    }
+}
+
+/// Says whether a part between two slashes leads nowhere else, taken for a path.
+fn is_plain_part(part: &str) -> bool {
+    !part.is_empty() && part.split(':').all(|name| name != "." && name != "..")
+}
+
 checked_text!(
     /// Name of a playbook, the same through all its versions.
     PlaybookId, "playbook id", "1 to 64 of a-z, 0-9 and hyphen",
@@ -184,5 +197,25 @@ impl TryFrom<String> for Digest {
 impl From<Digest> for String {
     fn from(digest: Digest) -> String {
         digest.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_named_by_what_leads_nowhere_else() {
+        for plain in ["units.failed", "checks.web:443", "fs.space:/srv/a..b", "a", "server.same-fault.x@y"] {
+            assert!(RuleId::new(plain).unwrap().is_plain(), "{plain}");
+        }
+        for other in
+            ["..", "../x", "x/../y", "x/..", "x:../y", "x:..", "/x", "x//y", "x/", "-x", ".x", "x/./y"]
+        {
+            assert!(!RuleId::new(other).unwrap().is_plain(), "{other}");
+        }
+        for none in ["", "a b", "a\n", "a\0", "ä", "$(x)", ";x", &"a".repeat(129)] {
+            assert!(RuleId::new(none).is_err(), "{none:?}");
+        }
     }
 }

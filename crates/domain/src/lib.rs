@@ -26,6 +26,7 @@ pub mod people;
 pub mod plan;
 pub mod playbook;
 pub mod policy;
+pub mod problem;
 pub mod protect;
 pub mod run;
 pub mod signal;

@@ -31,6 +31,10 @@ mutants! {
     ProposeAgain,
     /// An incident of which nothing is heard any more is left alone.
     ForgetUnheard,
+    /// An incident whose plan fell with its playbook is left with neither a plan nor a reason.
+    ForgetVoided,
+    /// Automation gives up and nothing of it outlives the incident.
+    ForgetProblem,
     /// The server takes a signal twice.
     SkipSignalDedup,
     /// A step in doubt is simply done again.

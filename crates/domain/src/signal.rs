@@ -192,7 +192,12 @@ impl Signal {
             .evidence
             .iter()
             .find(|e| e.text.len() > EVIDENCE_BYTES_MAX || e.title.len() > SUMMARY_BYTES_MAX);
-        if self.fields.len() > FIELDS_MAX {
+        if !self.rule.is_plain() {
+            Some(format!(
+                "its rule is named {}: a name begins with a letter or digit and holds no empty part and no ..",
+                self.rule
+            ))
+        } else if self.fields.len() > FIELDS_MAX {
             Some(format!("{} fields, at most {FIELDS_MAX}", self.fields.len()))
         } else if self.summary.len() > SUMMARY_BYTES_MAX {
             Some(format!("a summary of {} bytes, at most {SUMMARY_BYTES_MAX}", self.summary.len()))

@@ -9,6 +9,7 @@ use crate::order::SignedText;
 use crate::people::Person;
 use crate::playbook::Playbook;
 use crate::policy::Policy;
+use crate::problem::{Problem, ProblemId};
 use crate::signal::{Signal, Subject};
 use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::trust::Standing;
@@ -69,6 +70,9 @@ pub struct State {
     /// The open incident of each fingerprint.
     pub open: BTreeMap<Digest, IncidentId>,
     pub runs: BTreeMap<Digest, Run>,
+    pub problems: BTreeMap<ProblemId, Problem>,
+    /// The open problem of each fingerprint.
+    pub open_problems: BTreeMap<Digest, ProblemId>,
     pub playbooks: BTreeMap<PlaybookId, Installed>,
     /// The same by what they answer. Changed together with them.
     pub answers: Index,

@@ -15,6 +15,8 @@
 //! | `POST /plans/{digest}/approve` / `deny`  | approver | [`DecisionBody`]; `If-Match: "<digest>"` required; 412 if the plan changed |
 //! | `GET /runs?limit=` · `GET /runs/{digest}`| viewer   | → [`Page`]<[`RunView`]> · [`RunView`] |
 //! | `POST /runs/{digest}/cancel`             | operator | |
+//! | `GET /problems?open=` · `GET /problems/{id}` | viewer | → [`Page`]<[`ProblemView`]> · [`ProblemView`] |
+//! | `POST /problems/{id}/close`              | operator | [`WithRootCause`] → [`ProblemView`] |
 //! | `GET /playbooks` · `GET /playbooks/{id}` | viewer   | → [`PlaybookView`] |
 //! | `POST /playbooks` · `DELETE /playbooks/{id}` | admin | [`SignedText`](sopwith_domain::order::SignedText) |
 //! | `GET /policy` · `PUT /policy`            | viewer · admin | [`SignedText`](sopwith_domain::order::SignedText) |
@@ -32,8 +34,12 @@
 //!
 //! POSTs take an `Idempotency-Key`. Outside `/api/v1`: `/healthz`, `/readyz`, `/metrics`, `/api/v1/openapi.json`.
 
+mod live;
+mod problem;
 mod trust;
 
+pub use live::LiveView;
+pub use problem::{ProblemClosedView, ProblemView, WithRootCause};
 pub use trust::{AskedView, BacktestBody, BacktestRow, BacktestView, DryRunStepView, DryRunView, TrustView};
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +47,7 @@ use sopwith_domain::approval::Decision;
 use sopwith_domain::ids::{Digest, IncidentId};
 use sopwith_domain::matching::Candidate;
 use sopwith_domain::plan::Plan;
+use sopwith_domain::problem::ProblemId;
 use sopwith_domain::run::{End, What};
 use sopwith_domain::signal::Evidence;
 use std::collections::BTreeMap;
@@ -129,6 +136,9 @@ pub struct IncidentView {
     #[serde(default)]
     pub stands_for: Vec<IncidentId>,
     pub plan_view: Option<PlanView>,
+    /// The problem behind it, where automation could not mend it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<ProblemId>,
     pub runs: Vec<RunView>,
     pub timeline: Vec<TimelineEntry>,
 }
@@ -239,6 +249,9 @@ pub struct RunView {
     pub records: Vec<RunRecordView>,
     pub end: Option<End>,
     pub cancel_requested: Option<String>,
+    /// What the program of the running step says; only while it runs, and only the last of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveView>,
 }
 
 /// A record without the order it may hold, and without what the host captured before a step, which may be secret.

@@ -74,6 +74,26 @@ pub struct ExchangeRequest {
     /// What the host found that plans would change, as the server asked; told again until an exchange went through.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dry_runs: Vec<Report>,
+    /// What programs of running steps said since; told once, and not at all while the server is away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live: Vec<LiveOutput>,
+}
+
+/// Most pieces of live output in one exchange.
+pub const LIVE_MAX: usize = 4;
+/// Longest text of such a piece, in bytes.
+pub const LIVE_TEXT_BYTES_MAX: usize = 12 * 1024;
+
+/// What the program of a running step said meanwhile, for people only. A hole in the numbers was left out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiveOutput {
+    pub run: Digest,
+    pub step: usize,
+    /// Bytes that the step had said before this, and with it.
+    pub from: u64,
+    pub through: u64,
+    pub text: String,
 }
 
 /// Name of the fact by which an agent says that it answers dry runs; none are asked of one that does not.

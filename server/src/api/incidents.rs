@@ -60,7 +60,7 @@ async fn show(
     let now = app.ledger.now();
     let state = app.ledger.state();
     let incident = state.incidents.get(&id).ok_or_else(|| unknown(id))?;
-    let view = incident_view(&state, incident, now);
+    let view = app.live.join_all(incident_view(&state, incident, now));
     let mut headers = HeaderMap::new();
     if let Some(plan) = view.summary.plan
         && let Ok(etag) = HeaderValue::from_str(&format!("\"{plan}\""))

@@ -13,6 +13,7 @@ mod people;
 mod plans;
 mod playbooks;
 mod policy;
+mod problems;
 mod runs;
 mod session;
 mod tokens;
@@ -39,6 +40,7 @@ pub fn routes() -> Vec<Route> {
     routes.extend(dry_run::routes());
     routes.extend(plans::routes());
     routes.extend(runs::routes());
+    routes.extend(problems::routes());
     routes.extend(playbooks::routes());
     routes.extend(policy::routes());
     routes.extend(hosts::routes());

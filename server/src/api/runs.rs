@@ -37,7 +37,7 @@ fn find(app: &App, digest: &Digest) -> Result<Json<RunView>, Fault> {
     let state = app.ledger.state();
     let run = state.runs.get(digest);
     let run = run.ok_or_else(|| Fault::not_found(format!("there is no run {}", digest.short())))?;
-    Ok(Json(run_view(digest, run)))
+    Ok(Json(app.live.join(run_view(digest, run))))
 }
 
 async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> Result<Json<Page<RunView>>, Fault> {

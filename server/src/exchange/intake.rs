@@ -9,7 +9,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sopwith_domain::command::{Command, Item, Refusal};
 use sopwith_domain::decide::rewound;
 use sopwith_domain::ids::Digest;
-use sopwith_protocol::exchange::{BATCH_MAX, BeginEpoch, DRY_RUNS_MAX, ExchangeRequest, JournalHead};
+use sopwith_protocol::exchange::{
+    BATCH_MAX, BeginEpoch, DRY_RUNS_MAX, ExchangeRequest, JournalHead, LIVE_MAX, LIVE_TEXT_BYTES_MAX,
+};
 
 /// Largest item that is taken, in bytes of JSON; a larger one is recorded as a gap, so that it does not hold up
 /// those behind it.
@@ -40,6 +42,13 @@ pub fn check_bounds(request: &ExchangeRequest) -> Result<(), Fault> {
     }
     if request.dry_runs.len() > DRY_RUNS_MAX {
         return long("dry runs", request.dry_runs.len(), DRY_RUNS_MAX);
+    }
+    if request.live.len() > LIVE_MAX {
+        return long("pieces of live output", request.live.len(), LIVE_MAX);
+    }
+    if request.live.iter().any(|piece| piece.text.len() > LIVE_TEXT_BYTES_MAX) {
+        let detail = format!("a piece of live output has more than {LIVE_TEXT_BYTES_MAX} bytes");
+        return Err(Fault::malformed(detail));
     }
     let fact_long = |(k, v): (&String, &String)| k.len() > FACT_BYTES_MAX || v.len() > FACT_BYTES_MAX;
     if request.facts.iter().any(fact_long) || request.agent_version.len() > FACT_BYTES_MAX {
@@ -166,6 +175,18 @@ pub async fn take(app: &App, request: &ExchangeRequest, remember: bool) -> Resul
         }
     }
     Ok(took)
+}
+
+/// Takes what running steps say, for who looks on.
+pub fn listen(app: &App, request: &ExchangeRequest) {
+    if request.live.is_empty() {
+        return;
+    }
+    let state = app.ledger.state();
+    for run in app.live.take(&state, &request.host, &request.live) {
+        let incident = state.runs.get(&run).and_then(|run| run.incident);
+        app.ledger.news().spoke(app.ledger.head().seq, incident, run);
+    }
 }
 
 fn commands(app: &App, request: &ExchangeRequest) -> Vec<Command> {

@@ -73,6 +73,7 @@ async fn exchange(
         }
         Standing::Sound { remember } => {
             let took = intake::take(&app, &request, remember).await?;
+            intake::listen(&app, &request);
             let offer = wait(&app, &request, took).await;
             app.metrics.exchanges.inc();
             answer(&app, &request, arrived, offer)

@@ -12,6 +12,9 @@ use tokio::sync::{Notify, broadcast};
 /// Changes that a slow event stream may lag behind before it is told to look at everything anew.
 pub const CHANGES_KEPT: usize = 1024;
 
+/// What readers are told where a running step has said something.
+const SPOKE: &str = "run_spoke";
+
 /// Where readers wait.
 #[derive(Debug)]
 pub struct News {
@@ -35,6 +38,13 @@ impl News {
     /// Returns all changes from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    /// Says that the program of a running step spoke, which is in no journal.
+    pub fn spoke(&self, seq: u64, incident: Option<IncidentId>, run: sopwith_domain::ids::Digest) {
+        let change = Change { seq, event: SPOKE.into(), incident, run: Some(run) };
+        // Nobody may be listening, which is no fault.
+        let _ = self.changes.send(change);
     }
 
     pub(super) fn publish(&self, gathered: Gathered) {
@@ -115,6 +125,8 @@ impl About {
             | Event::WatchBegan { incident: id, .. }
             | Event::Escalated { incident: id, .. }
             | Event::TargetsFrozen { incident: id, .. }
+            | Event::ProblemOpened { incident: id, .. }
+            | Event::ProblemRecurred { incident: id, .. }
             | Event::IncidentClosed { incident: id, .. } => incident(id),
             Event::RunReported { host, record, .. } => Self {
                 host: Some(host.clone()),
@@ -130,6 +142,7 @@ impl About {
                 }
             }
             Event::ServerStarted
+            | Event::ProblemClosed { .. }
             | Event::StopSet { .. }
             | Event::StopCleared { .. }
             | Event::PlaybookInstalled { .. }

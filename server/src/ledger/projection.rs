@@ -10,6 +10,7 @@ use sopwith_domain::event::Event;
 use sopwith_domain::evolve::ended;
 use sopwith_domain::ids::{Digest, Epoch, HostId, IncidentId, PlaybookId};
 use sopwith_domain::incident::{Incident, Phase, Run};
+use sopwith_domain::problem::{Problem, ProblemId};
 use sopwith_domain::run::{End, What};
 use sopwith_domain::state::{Host, State};
 use sopwith_domain::time::Timestamp;
@@ -21,6 +22,7 @@ pub struct Touched {
     incidents: BTreeSet<IncidentId>,
     runs: BTreeSet<Digest>,
     hosts: BTreeSet<HostId>,
+    problems: BTreeSet<ProblemId>,
     epochs: Vec<(HostId, Epoch, Timestamp)>,
     inspections: Reported,
     policies: Put,
@@ -35,6 +37,12 @@ impl Touched {
         self.hosts.extend(about.host);
         if let Event::HostEnrolled { host, epoch } | Event::EpochBegan { host, epoch, .. } = event {
             self.epochs.push((host.clone(), *epoch, at));
+        }
+        if let Event::ProblemOpened { problem, .. }
+        | Event::ProblemRecurred { problem, .. }
+        | Event::ProblemClosed { problem, .. } = event
+        {
+            self.problems.insert(*problem);
         }
         self.inspections.add(event);
         self.policies.add(at, event);
@@ -53,6 +61,9 @@ impl Touched {
         }
         for (id, host) in self.hosts.iter().filter_map(|id| Some((id, state.hosts.get(id)?))) {
             write_host(to, id, host)?;
+        }
+        for problem in self.problems.iter().filter_map(|id| state.problems.get(id)) {
+            write_problem(to, problem)?;
         }
         let mut insert = to.prepare_cached("INSERT OR IGNORE INTO host_epochs VALUES (?1, ?2, ?3)")?;
         for (host, epoch, at) in &self.epochs {
@@ -125,6 +136,27 @@ fn refused(record: &sopwith_domain::run::Record) -> Option<String> {
         What::Refused { refusal } => Some(refusal.to_string()),
         _ => None,
     }
+}
+
+fn write_problem(to: &Connection, problem: &Problem) -> Result<(), rusqlite::Error> {
+    let closed = problem.closed.as_ref();
+    to.prepare_cached(
+        "INSERT OR REPLACE INTO problems VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        sql(problem.id.0),
+        problem.fingerprint.to_string(),
+        problem.host.as_str(),
+        problem.kind.as_str(),
+        problem.subject.to_string(),
+        problem.opened_at.0,
+        problem.why,
+        sql(problem.incidents.len() as u64 + problem.more_incidents),
+        closed.map(|closed| closed.at.0),
+        closed.map(|closed| closed.by.as_str()),
+        closed.map(|closed| closed.root_cause.as_str()),
+    ])?;
+    Ok(())
 }
 
 fn write_host(to: &Connection, id: &HostId, host: &Host) -> Result<(), rusqlite::Error> {

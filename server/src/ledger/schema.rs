@@ -12,6 +12,11 @@ CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, host TEXT NOT NULL, incident INTEGER, playbook TEXT, version INTEGER,
     records INTEGER NOT NULL, began_at INTEGER, ended_at INTEGER, ended TEXT, reason TEXT
 ) STRICT;
+CREATE TABLE IF NOT EXISTS problems (
+    id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, host TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+    opened_at INTEGER NOT NULL, why TEXT NOT NULL, incidents INTEGER NOT NULL, closed_at INTEGER, closed_by TEXT,
+    root_cause TEXT
+) STRICT;
 CREATE TABLE IF NOT EXISTS hosts (
     host TEXT PRIMARY KEY, epoch TEXT NOT NULL, state TEXT NOT NULL, enrolled_at INTEGER NOT NULL,
     items_through INTEGER NOT NULL, records_through INTEGER NOT NULL, items_lost INTEGER NOT NULL
@@ -29,8 +34,8 @@ CREATE TABLE IF NOT EXISTS policies (
 ";
 
 /// Names of the projection tables.
-pub const PROJECTION_TABLES: [&str; 6] =
-    ["incidents", "runs", "hosts", "host_epochs", "inspections", "policies"];
+pub const PROJECTION_TABLES: [&str; 7] =
+    ["incidents", "runs", "problems", "hosts", "host_epochs", "inspections", "policies"];
 
 /// Credentials and remembered answers.
 pub const ACCESS: &str = "

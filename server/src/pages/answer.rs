@@ -50,6 +50,7 @@ impl Did {
             "denied" => "Denied. Nothing runs, and the incident is in people's hands.",
             "voted" => "Your approval counts. It waits for others.",
             "closed" => "Closed.",
+            "cause-found" => "The cause is on record, and the problem is closed.",
             "cancelled" => "The host was told to stop before its next step and to put back what was done.",
             "stopped" => "Automation is stopped.",
             "resumed" => "Automation is on again.",

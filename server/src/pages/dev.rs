@@ -8,13 +8,13 @@ use super::glyph::Glyph;
 use super::samples::World;
 use super::{
     account, approvals, audit, diff, hosts, incident, incidents, inspection, more, overview, people, policy,
-    run, runs, sample_access, sops,
+    problems, run, runs, sample_access, sops,
 };
 use crate::views::{self, Presence};
 use maud::{Markup, html};
 use sopwith_domain::ids::Digest;
 use sopwith_domain::people::Role;
-use sopwith_protocol::api::JoinToken;
+use sopwith_protocol::api::{JoinToken, LiveView};
 
 fn frame(world: &World, title: &str, place: Place, role: Role) -> Frame {
     Frame {
@@ -106,7 +106,20 @@ pub fn all(world: &World, role: Role) -> Vec<(String, Markup)> {
     let f = at("Runs", Place::Runs);
     add("runs", f.clone(), runs::content(&f, &runs::select(state, 0)));
     for (number, (id, known)) in state.runs.iter().enumerate() {
-        add(&format!("run-{number}"), f.clone(), run::content(&f, &views::run_view(id, known)));
+        let mut view = views::run_view(id, known);
+        let speaks = view.records.iter().rev().find(|record| record.step.is_some());
+        if let Some(step) = speaks.filter(|last| last.record == "started").and_then(|last| last.step) {
+            let text = format!("{}\u{1b}[2Jdone 3 of 9\n", "reading block after block\n".repeat(30));
+            view.live = Some(LiveView { step, text, before: 4096, through: 9000 });
+        }
+        add(&format!("run-{number}"), f.clone(), run::content(&f, &view));
+    }
+    let f = at("Problems", Place::Problems);
+    let open = problems::select(state, &problems::Asked::default());
+    add("problems", f.clone(), problems::list(&f, &open));
+    for problem in state.problems.values() {
+        let view = views::problem_view(state, problem);
+        add(&format!("problem-{}", problem.id.0), f.clone(), problems::one(&f, &view, ""));
     }
     let f = at("SOPs", Place::Sops);
     add("sops", f.clone(), sops::library(&sops::select(state)));

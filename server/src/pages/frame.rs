@@ -17,6 +17,7 @@ pub enum Place {
     Incidents,
     Approvals,
     Runs,
+    Problems,
     Sops,
     Hosts,
     Audit,
@@ -24,11 +25,12 @@ pub enum Place {
 }
 
 impl Place {
-    const ALL: [(Place, &'static str, &'static str, Glyph); 8] = [
+    const ALL: [(Place, &'static str, &'static str, Glyph); 9] = [
         (Place::Overview, "/", "Overview", Glyph::Home),
         (Place::Incidents, "/incidents", "Incidents", Glyph::Incident),
         (Place::Approvals, "/approvals", "Approvals", Glyph::Stamp),
         (Place::Runs, "/runs", "Runs", Glyph::Play),
+        (Place::Problems, "/problems", "Problems", Glyph::Diamond),
         (Place::Sops, "/sops", "SOPs", Glyph::Book),
         (Place::Hosts, "/hosts", "Hosts", Glyph::Host),
         (Place::Audit, "/audit", "Audit", Glyph::List),
@@ -37,7 +39,7 @@ impl Place {
 
     /// Says whether the bottom bar of a phone leaves the place to "More".
     fn under_more(self) -> bool {
-        matches!(self, Self::Sops | Self::Hosts | Self::Audit)
+        matches!(self, Self::Problems | Self::Sops | Self::Hosts | Self::Audit)
     }
 }
 

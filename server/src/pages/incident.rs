@@ -38,6 +38,7 @@ fn head(frame: &Frame, incident: &IncidentView) -> Markup {
             div.line {
                 span { (summary.priority) " because " (incident.priority_reason) }
                 @if summary.signals > 1 { span { "seen " (summary.signals) " times" } }
+                @if let Some(problem) = incident.problem { a href={ "/problems/" (problem.0) } { "part of " (problem) } }
                 @for folded in &incident.stands_for { a href={ "/incidents/" (folded.0) } { "stands for " (folded) } }
                 @if incident.cleared && summary.phase != "closed" { (badge(Tone::Ok, Glyph::Check, "The host says it is over")) }
             }
@@ -75,10 +76,8 @@ fn why_none(incident: &IncidentView) -> String {
         (_, Some(why)) => why.clone(),
         ("closed", None) => "The incident is closed.".into(),
         ("needs_person", None) => incident.summary.status.clone(),
-        _ if incident.candidates.is_empty() => {
-            format!("No installed SOP answers {}.", incident.summary.kind)
-        }
-        _ => "None of the SOPs that answer this kind of fault matches alone.".into(),
+        ("watching", None) => "The fault is gone, so nothing is to be fixed.".into(),
+        _ => "It is being matched to the installed SOPs.".into(),
     }
 }
 
@@ -93,6 +92,7 @@ fn runs(incident: &IncidentView) -> Markup {
                             (run_state(&run.state))
                             a href={ "/runs/" (run.run) } { (run.title.as_deref().unwrap_or("a plan that is not known here")) }
                         }
+                        @if let Some(said) = &run.live { li { (super::run::speaking(said)) } }
                     }
                 }
             }

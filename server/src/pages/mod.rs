@@ -27,6 +27,7 @@ mod past;
 pub mod people;
 mod people_forms;
 pub mod policy;
+mod problems;
 mod reading;
 pub mod run;
 pub mod runs;
@@ -69,6 +70,9 @@ pub fn routes() -> Vec<Route> {
         Route::page(get(), "/runs", viewer, reading::runs_page),
         Route::page(get(), "/runs/{digest}", viewer, reading::run_page),
         Route::page(post(), "/runs/{digest}/cancel", Need::Role(Role::Operator), forms::cancel),
+        Route::page(get(), "/problems", viewer, problems::list_page),
+        Route::page(get(), "/problems/{id}", viewer, problems::page),
+        Route::page(post(), "/problems/{id}/close", Need::Role(Role::Operator), problems::close),
         Route::page(get(), "/sops", viewer, reading::sops_page),
         Route::page(get(), "/sops/{id}", viewer, reading::sop_page),
         Route::page(get(), "/hosts", viewer, reading::hosts_page),

@@ -14,6 +14,7 @@ pub fn more(frame: &Frame) -> Markup {
     html! {
         h1 { "More" }
         nav.links aria-label="More pages" {
+            (link("/problems", Glyph::Diamond, "Problems", "what could not be mended, until its cause is known"))
             (link("/sops", Glyph::Book, "SOPs", "what may be done about which fault"))
             (link("/hosts", Glyph::Host, "Hosts", "which are heard, and how more join"))
             (link("/policy", Glyph::Stamp, "Policy and budgets", "what runs without a person, and what is left"))

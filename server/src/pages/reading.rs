@@ -51,7 +51,7 @@ pub async fn incident_page(
     let now = app.ledger.now();
     let view = id.parse::<IncidentId>().ok().and_then(|id| {
         let state = app.ledger.state();
-        Some(views::incident_view(&state, state.incidents.get(&id)?, now))
+        Some(app.live.join_all(views::incident_view(&state, state.incidents.get(&id)?, now)))
     });
     let Some(view) = view else {
         return missing(&app, &person, Place::Incidents, "There is no incident with this number.");
@@ -86,7 +86,7 @@ pub async fn run_page(
 ) -> Response {
     let view = digest.parse::<Digest>().ok().and_then(|digest| {
         let state = app.ledger.state();
-        Some(views::run_view(&digest, state.runs.get(&digest)?))
+        Some(app.live.join(views::run_view(&digest, state.runs.get(&digest)?)))
     });
     let Some(view) = view else {
         return missing(&app, &person, Place::Runs, "There is no run of this plan.");

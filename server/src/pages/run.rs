@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use sopwith_domain::people::Role;
 use sopwith_domain::run::{Effect, End, StepResult, UndoResult, What};
 use sopwith_domain::time::SECOND_MS;
-use sopwith_protocol::api::RunView;
+use sopwith_protocol::api::{LiveView, RunView};
 
 /// Where one step of a run stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,6 +153,7 @@ fn steps(run: &RunView) -> Markup {
                     @if class != "todo" { span class={ "mark " (tone) } { (glyph.svg()) } }
                     p.does { (step.sentence) }
                     p.undo { span class=(tone) { (word) } }
+                    (speech(run, index))
                     (trace(run, index))
                 }
             }
@@ -185,6 +186,24 @@ fn closing(run: &RunView, title: &str, checks: &[String], passed: fn(&What) -> O
             p.does { (title) }
             @if !checks.is_empty() { div.muted { (sentences(checks, "")) } }
             p.undo { span class=(tone) { (word) } }
+        }
+    }
+}
+
+/// Returns what the program of the running step says, of this step or of any.
+fn speech(run: &RunView, step: usize) -> Markup {
+    html! { @if let Some(said) = run.live.as_ref().filter(|said| said.step == step) { (speaking(said)) } }
+}
+
+/// Returns what a program says while it runs.
+pub fn speaking(said: &LiveView) -> Markup {
+    html! {
+        div.speech {
+            p.muted {
+                "Says now"
+                @if said.before > 0 { ", after " (said.before) " bytes that are not kept here" }
+            }
+            pre tabindex="0" aria-label="Output of the running step" { (said.text) }
         }
     }
 }

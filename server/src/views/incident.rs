@@ -5,6 +5,7 @@ use super::run::{run_state, run_view};
 use super::words::{record_sentence, title};
 use sopwith_domain::ids::{HostId, IncidentId};
 use sopwith_domain::incident::{Actor, Incident, Phase};
+use sopwith_domain::problem::ProblemId;
 use sopwith_domain::run::What;
 use sopwith_domain::signal::Severity;
 use sopwith_domain::state::State;
@@ -124,6 +125,7 @@ pub fn incident_view(state: &State, incident: &Incident, now: Timestamp) -> Inci
         },
         stands_for: stands_for(state, incident),
         plan_view: current_plan(incident).map(|proposal| proposal_view(state, incident, proposal, now)),
+        problem: problem_of(state, incident),
         runs: incident
             .runs
             .iter()
@@ -131,6 +133,13 @@ pub fn incident_view(state: &State, incident: &Incident, now: Timestamp) -> Inci
             .collect(),
         timeline: timeline(state, incident),
     }
+}
+
+/// Returns the problem that the incident is part of, or that its fault has by now.
+fn problem_of(state: &State, incident: &Incident) -> Option<ProblemId> {
+    let open = state.open_problems.get(&incident.fingerprint).copied();
+    let names_it = || state.problems.values().rev().find(|problem| problem.incidents.contains(&incident.id));
+    open.or_else(|| names_it().map(|problem| problem.id))
 }
 
 fn stands_for(state: &State, incident: &Incident) -> Vec<IncidentId> {

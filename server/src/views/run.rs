@@ -30,6 +30,7 @@ pub fn run_view(digest: &Digest, run: &Run) -> RunView {
             _ => None,
         }),
         cancel_requested: run.cancel_requested.as_ref().map(ToString::to_string),
+        live: None,
     }
 }
 

@@ -188,6 +188,11 @@ pub fn event_sentence(event: &Event) -> String {
             format!("automation leaves {} alone until {incident} is closed: {because}", targets.join(", "))
         }
         Event::IncidentClosed { incident, reason, .. } => format!("{incident} closed: {reason}"),
+        Event::ProblemOpened { problem, incident, why } => format!("{problem} opened for {incident}: {why}"),
+        Event::ProblemRecurred { problem, incident, .. } => {
+            format!("{problem} showed itself again in {incident}")
+        }
+        Event::ProblemClosed { problem, root_cause, .. } => format!("{problem} closed: {root_cause}"),
         Event::StopSet { reason, .. } => format!("stopped all automation: {reason}"),
         Event::StopCleared { reason, .. } => with_detail("resumed automation", reason),
         Event::PlaybookInstalled { signer, .. } => format!("installed an SOP signed by {signer}"),

@@ -231,6 +231,7 @@ impl Agent {
             metrics_address: Some("192.0.2.1:9631".into()),
             facts: BTreeMap::from([("system".into(), "Debian 12".into())]),
             dry_runs: vec![],
+            live: vec![],
         }
     }
 

@@ -13,6 +13,7 @@ use sopwith_domain::event::{EVENT_VERSION, Event, Recorded, Versioned};
 use sopwith_domain::evolve::evolve;
 use sopwith_domain::incident::Phase;
 use sopwith_domain::mutant::{self, Mutant};
+use sopwith_domain::run::{End, What};
 use sopwith_domain::state::State;
 use sopwith_domain::time::Timestamp;
 use sopwith_journal::{Entry, Fault, FaultPlan, Head, Log, MemoryDisk, MemoryLog};
@@ -164,6 +165,7 @@ impl Server {
             self.crashed(shared);
             return Err(Down);
         }
+        forgotten_problem(&self.state, &self.shelf[first..], &mut shared.oracle);
         for (n, (recorded, _)) in self.shelf[first..].iter().enumerate() {
             needless_call(&self.state, &recorded.event, &mut shared.oracle);
             shared.oracle.durable(shared.now, recorded.seq, n == 0, &recorded.event);
@@ -192,6 +194,7 @@ impl Server {
             let now = self.now(shared);
             let due = decide::due(&self.state, now);
             if due.is_empty() {
+                neither_plan_nor_reason(&self.state, &mut shared.oracle);
                 return Ok(());
             }
             for command in &due {
@@ -301,6 +304,37 @@ fn needless_call(state: &State, event: &Event, oracle: &mut Oracle) {
         && known.cleared
     {
         oracle.fail("calm", format!("{incident} is over, and a person is called: {reason}"));
+    }
+}
+
+/// What a run left half done is part of a problem as soon as a person is called for it.
+fn forgotten_problem(state: &State, batch: &[(Rc<Recorded<Event>>, i64)], oracle: &mut Oracle) {
+    let events = || batch.iter().map(|(recorded, _)| &recorded.event);
+    let parked = |event: &Event| {
+        matches!(event, Event::RunReported { record, .. }
+            if matches!(record.what, What::Ended { end: End::Parked { .. } }))
+    };
+    if !events().any(parked) {
+        return;
+    }
+    for event in events() {
+        let Event::Escalated { incident, .. } = event else { continue };
+        let kept = |event: &Event| {
+            matches!(event, Event::ProblemOpened { incident: of, .. } | Event::ProblemRecurred { incident: of, .. }
+                if of == incident)
+        };
+        if !events().any(kept) && !state.problems.values().any(|known| known.incidents.contains(incident)) {
+            oracle.fail("problem", format!("{incident} was left half done, and no problem is open"));
+        }
+    }
+}
+
+/// Where nothing is proposed the reason is on record, as soon as all that is due was done.
+fn neither_plan_nor_reason(state: &State, oracle: &mut Oracle) {
+    let open = state.open.values().filter_map(|id| state.incidents.get(id));
+    let left = open.filter(|incident| incident.phase == Phase::Detected && incident.why_not.is_none());
+    for incident in left {
+        oracle.fail("reason", format!("{} has neither a plan nor a reason", incident.id));
     }
 }
 

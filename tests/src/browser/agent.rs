@@ -132,6 +132,7 @@ impl Agent {
             metrics_address: None,
             facts: BTreeMap::from([("system".into(), "exists on the wire only".into())]),
             dry_runs: vec![],
+            live: vec![],
         };
         post(&self.runtime, &self.http, &self.url, &request)
     }

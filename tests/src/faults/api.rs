@@ -95,6 +95,7 @@ mod tests {
             records,
             end,
             cancel_requested: None,
+            live: None,
         }
     }
 

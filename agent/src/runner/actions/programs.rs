@@ -3,6 +3,7 @@
 
 use super::leash::Leash;
 use crate::runner::confine::Confinement;
+use crate::runner::live::Live;
 use crate::runner::step_exec::Report;
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -28,6 +29,8 @@ pub const AWAITED: &str = "--awaited";
 pub struct Programs {
     pub supervisor: PathBuf,
     pub leash: Leash,
+    /// What the program of the step at hand says.
+    pub live: Live,
     /// Those that wait for their arguments.
     spares: Arc<Mutex<VecDeque<Spare>>>,
 }
@@ -63,7 +66,12 @@ impl Drop for Spare {
 impl Programs {
     /// Returns a way by this supervisor.
     pub fn by(supervisor: impl Into<PathBuf>) -> Self {
-        Self { supervisor: supervisor.into(), leash: Leash::default(), spares: Arc::default() }
+        Self {
+            supervisor: supervisor.into(),
+            leash: Leash::default(),
+            live: Live::default(),
+            spares: Arc::default(),
+        }
     }
 
     /// Returns a way that starts no program, for looking only.
@@ -110,6 +118,10 @@ impl Programs {
             return Err(format!("not asked: a dry run starts no program, not even {}", argv.join(" ")));
         }
         let mut words: Vec<OsString> = vec!["--timeout-ms".into(), timeout_ms.to_string().into()];
+        let live = self.live.on();
+        if live {
+            words.push("--live".into());
+        }
         words.extend(confinement.arguments());
         if let Some(lock) = lock {
             words.extend(["--lock".into(), lock.into()]);
@@ -125,7 +137,12 @@ impl Programs {
         // Kept open until the report is read: the supervisor takes its end for ours.
         let lifeline = self.leash.take(child.stdin.take());
         let mut report = Vec::new();
-        let read = child.stdout.take().map(|out| out.take(REPORT_BYTES_MAX).read_to_end(&mut report));
+        let read = child.stdout.take().map(|mut out| {
+            if live {
+                self.live.follow(&mut out)?;
+            }
+            out.take(REPORT_BYTES_MAX).read_to_end(&mut report)
+        });
         self.leash.let_go();
         if was_ready {
             // What had one ready mostly has a next program; while this one ran, a start would have been in its way.

@@ -52,6 +52,7 @@ impl Uplink {
         let (sent_ms, sent_at) = (clock::boot_ms(), clock::now());
         let answer = self.post(kind, &request).await;
         self.dry_runs.told(&request.dry_runs, answer.as_ref().map(drop));
+        self.live.told(&request.live, answer.as_ref().err());
         let mut answer = answer?;
         self.dry_runs.ask(std::mem::take(&mut answer.dry_runs));
         // The server tells when the request arrived, which was a little after it was sent.
@@ -69,6 +70,7 @@ impl Uplink {
                 Response::Refused { .. }
                 | Response::Checked { .. }
                 | Response::Blocked { .. }
+                | Response::Live { .. }
                 | Response::DryRun { .. },
             )
             | Err(_) => None,
@@ -101,6 +103,10 @@ impl Uplink {
             metrics_address: self.metrics_address.clone(),
             dry_runs: match kind {
                 Kind::Prompt => self.dry_runs.answers(),
+                Kind::Waiting => Vec::new(),
+            },
+            live: match kind {
+                Kind::Prompt => self.live.waiting(),
                 Kind::Waiting => Vec::new(),
             },
             facts: self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -188,7 +194,12 @@ impl Uplink {
                     }
                 }
                 Ok(Response::Refused { reason }) => tracing::warn!("the runner refused: {reason}"),
-                Ok(Response::Checked { .. } | Response::Blocked { .. } | Response::DryRun { .. }) => {}
+                Ok(
+                    Response::Checked { .. }
+                    | Response::Blocked { .. }
+                    | Response::Live { .. }
+                    | Response::DryRun { .. },
+                ) => {}
                 Err(e) => tracing::warn!("failed to hand the server's answer to the runner: {e}"),
             }
         }

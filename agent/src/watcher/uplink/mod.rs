@@ -5,10 +5,12 @@
 mod backoff;
 mod dry_runs;
 mod exchange;
+mod live;
 pub mod runner_link;
 
 pub use dry_runs::DryRuns;
 pub use exchange::{ExchangeError, chain};
+pub use live::Live;
 
 use super::clock;
 use super::keeper::ActiveRuns;
@@ -71,6 +73,7 @@ pub struct Uplink {
     pub leased: Arc<AtomicU64>,
     pub server_clock: ServerClock,
     pub dry_runs: DryRuns,
+    pub live: Live,
 }
 
 /// Which of the two exchanges.
@@ -103,6 +106,7 @@ impl Uplink {
         tokio::join!(
             stop.run_until_cancelled(self.clone().prompt()),
             stop.run_until_cancelled(self.clone().waiting()),
+            stop.run_until_cancelled(self.live.clone().follow(self.runner.clone())),
         );
     }
 
@@ -111,12 +115,14 @@ impl Uplink {
         let mut backoff = Backoff::default();
         let mut news = self.runner.state.clone();
         let mut looked = self.dry_runs.news();
+        let mut spoke = self.live.news();
         loop {
             if !self.pending() {
                 tokio::select! {
                     Ok(()) = self.head.changed() => {}
                     Ok(()) = news.changed() => {}
                     Ok(()) = looked.changed() => {}
+                    Ok(()) = spoke.changed() => {}
                     else => return,
                 }
                 continue;
@@ -185,7 +191,10 @@ impl Uplink {
             .borrow()
             .status()
             .is_some_and(|status| status.head.seq > self.records_after(status.acked_through));
-        self.has_items() || records || !self.dry_runs.answers().is_empty()
+        self.has_items()
+            || records
+            || !self.dry_runs.answers().is_empty()
+            || !self.live.waiting().is_empty()
     }
 
     /// Returns the number of the last record that the server has.

@@ -106,7 +106,10 @@ fn follow(folder: &Path, state: &watch::Sender<RunnerState>) -> io::Result<()> {
         let status = match client.ask(&request)? {
             Response::Status(status) | Response::Records { status, .. } => status,
             Response::Refused { reason } => return Err(io::Error::other(reason)),
-            Response::Checked { .. } | Response::Blocked { .. } | Response::DryRun { .. } => {
+            Response::Checked { .. }
+            | Response::Blocked { .. }
+            | Response::Live { .. }
+            | Response::DryRun { .. } => {
                 return Err(io::Error::other("nothing of that kind was asked for"));
             }
         };

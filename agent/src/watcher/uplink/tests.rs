@@ -148,6 +148,7 @@ fn fresh_bench(url: Url, folder: tempfile::TempDir) -> Bench {
         asked: Arc::default(),
         leased: Arc::default(),
         dry_runs: super::DryRuns::new(folder.path().into()),
+        live: super::Live::default(),
         server_clock: crate::watcher::server_clock::ServerClock::default(),
     };
     Bench { uplink, said, _folder: folder }

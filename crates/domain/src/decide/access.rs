@@ -28,7 +28,7 @@ pub fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Refusal> {
                 return Err(Refusal::Invalid(format!("there is no playbook {playbook}")));
             }
             let mut events = vec![Event::PlaybookRetired { playbook: playbook.clone(), by: by.clone() }];
-            events.extend(void_plans_of(state, playbook, "its playbook was retired"));
+            events.extend(void_plans_of(state, playbook, &format!("playbook {playbook} was retired")));
             Ok(events)
         }
         Command::SetPolicy { policy, signer, by } => {
@@ -111,11 +111,13 @@ fn install(
     let installed =
         Event::PlaybookInstalled { playbook: signed.clone(), signer: signer.into(), by: by.clone() };
     let mut events = vec![installed];
-    events.extend(void_plans_of(state, &playbook.id, "its playbook was replaced by another version"));
+    let replaced = format!("playbook {} was replaced by version {}", playbook.id, playbook.version);
+    events.extend(void_plans_of(state, &playbook.id, &replaced));
     Ok(events)
 }
 
-/// Plans of a playbook that is no longer what it was are void, unless their order is on its way already.
+/// Plans of a playbook that is no longer what it was are void, unless their order is on its way already. What is
+/// proposed instead is due at once, see [`super::due`].
 fn void_plans_of(state: &State, playbook: &PlaybookId, reason: &str) -> Vec<Event> {
     let open = state.open.values().filter_map(|id| state.incidents.get(id));
     open.filter(|incident| matches!(incident.phase, Phase::AwaitingApproval | Phase::Approved))

@@ -45,6 +45,10 @@ fn incident_due(state: &State, incident: &Incident, now: Timestamp) -> Option<Co
         (Phase::Approved | Phase::Running, Some(proposal)) => {
             overdue_reason(incident, proposal, now).map(|_| Command::NoteOverdue { incident: id })
         }
+        // A plan that falls with its playbook leaves neither a plan nor a reason.
+        (Phase::Detected, _) if incident.why_not.is_none() && !mutant::is(Mutant::ForgetVoided) => {
+            Some(Command::MatchAnew { incident: id })
+        }
         (Phase::Detected, _) => {
             unheard_reason(state, incident, now).map(|_| Command::NoteOverdue { incident: id })
         }

@@ -13,6 +13,7 @@ mod ladder;
 mod loops;
 mod observe;
 mod own;
+mod problem;
 mod propose;
 mod release;
 mod report;
@@ -65,8 +66,10 @@ pub fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Ev
         Command::Cancel { run, by } => report::cancel(state, run, by),
         Command::AskDryRun { incident, by } => dry_run::ask(state, *incident, by, now),
         Command::ReportDryRun { host, epoch, report } => dry_run::report(state, host, *epoch, report, now),
+        Command::CloseProblem { problem, by, root_cause } => problem::close(state, *problem, by, root_cause),
         Command::Close { incident, by, reason } => close(state, *incident, by, reason),
         Command::ExpireProposal { incident, plan } => approve::expire(state, *incident, plan, now),
+        Command::MatchAnew { incident } => propose::anew(state, *incident, now),
         Command::Release { incident } => release::release(state, *incident, now),
         Command::NoteOverdue { incident } => due::overdue(state, *incident, now),
         Command::CloseQuiet { incident } => due::close_quiet(state, *incident, now),

@@ -2,12 +2,13 @@
 //! of the signal that asked for it. Where anything is unclear the answer is zero steps and a person.
 
 use super::release::release_or_hold;
-use super::{depend, fleet, ladder, loops, trust};
+use super::{depend, find, fleet, ladder, loops, problem, trust};
 use crate::approval::{self, ApprovedPlan};
+use crate::command::Refusal;
 use crate::declaration::Declarations;
 use crate::event::Event;
 use crate::ids::{Digest, IncidentId};
-use crate::incident::{Incident, WhyNot};
+use crate::incident::{Incident, Phase, WhyNot};
 use crate::matching::{Candidate, Choice, choose_on};
 use crate::mutant::{self, Mutant};
 use crate::plan::{Plan, Target, parameters};
@@ -86,6 +87,16 @@ impl<'a> Case<'a> {
     }
 }
 
+/// Answers an incident once more whose plan fell: by what is installed now, and by what its host said last. It is a
+/// decision of its own, so that each of many that fall together takes its place in the limits.
+pub fn anew(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let incident = find(state, id)?;
+    if incident.phase != Phase::Detected || incident.why_not.is_some() {
+        return Ok(vec![]);
+    }
+    Ok(propose(state, &Case::known(state, incident, &incident.signal), now))
+}
+
 /// Returns the events that answer a raised condition.
 pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
     let mut events = Vec::new();
@@ -111,6 +122,7 @@ pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
             None => {
                 if gave_up {
                     events.push(freeze(case.id, vec![case.signal.subject.clone()], &reason));
+                    events.extend(problem::because(state, case.id, case.signal.fingerprint(), &reason));
                 }
                 events.push(Event::Escalated { incident: case.id, reason });
             }

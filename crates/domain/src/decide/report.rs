@@ -2,7 +2,7 @@
 
 use super::hosts::speaking;
 use super::propose::{freeze, tries_max};
-use super::{find, ladder, need_role, trust};
+use super::{find, ladder, need_role, problem, trust};
 use crate::approval::Basis;
 use crate::command::Refusal;
 use crate::event::Event;
@@ -87,7 +87,7 @@ fn follows(state: &State, incident: &Incident, record: &Record, now: Timestamp) 
     }
 }
 
-/// Calls a person. Where automation has tried itself, it leaves alone from now on what it tried to mend.
+/// Calls a person, and keeps the problem until its cause is found. Where automation has tried itself, it leaves alone from now on what it tried to mend.
 fn gave_up(
     state: &State,
     incident: &Incident,
@@ -97,8 +97,9 @@ fn gave_up(
 ) -> Vec<Event> {
     let tried = state.tries_today(&incident.fingerprint, now) > 0;
     let frozen = tried.then(|| freeze(incident.id, targets, &reason));
+    let problem = problem::because(state, incident.id, incident.fingerprint, &reason);
     let escalated = Event::Escalated { incident: incident.id, reason };
-    frozen.into_iter().chain([escalated]).collect()
+    frozen.into_iter().chain(problem).chain([escalated]).collect()
 }
 
 /// Says whether a stronger SOP than the one that was chosen is still to be proposed.

@@ -7,6 +7,7 @@ mod fleet;
 mod ladder;
 mod library;
 mod loops;
+mod problem;
 mod runs;
 mod silence;
 mod storm;
@@ -418,20 +419,5 @@ fn decisions() {
             "order_released"),
         ("its approval ended first", |t| { t.raise("down"); t.stop(); t.approve("alice"); t.later(HOUR_MS).due() },
             "plan_voided escalated"),
-    ]);
-}
-
-#[rustfmt::skip]
-#[test]
-fn playbooks_come_and_go() {
-    table(&[
-        ("retired: its plan is void", |t| { t.raise("down"); t.retire("asked") }, "playbook_retired plan_voided"),
-        ("replaced: its plan is void", |t| { t.raise("down"); t.install(playbook("asked", "down", "approval", 2)) },
-            "playbook_installed plan_voided"),
-        ("another's plan stays", |t| { t.raise("down"); t.retire("auto") }, "playbook_retired"),
-        ("a changed text needs a version", |t| t.install(playbook("asked", "down", "auto", 1)), "invalid"),
-        ("the same text is no news", |t| t.install(playbook("asked", "down", "approval", 1)), ""),
-        ("proposed anew at the next word", |t| { t.raise("stuck"); t.retire("asked"); t.raise("stuck") },
-            "item_taken signal_folded"),
     ]);
 }

@@ -61,6 +61,12 @@ pub fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
             let targets = targets.join(", ");
             sopwith(incident, format!("automation leaves {targets} alone until this is closed"))
         }
+        Event::ProblemOpened { incident, problem, .. } => {
+            sopwith(incident, format!("opened {problem}, which stays until its cause is found"))
+        }
+        Event::ProblemRecurred { incident, problem, .. } => {
+            sopwith(incident, format!("{problem} shows itself again"))
+        }
         Event::Escalated { incident, reason } => sopwith(incident, format!("needs a person: {reason}")),
         Event::IncidentClosed { incident, reason, by } => {
             let by = by.clone().map_or(Actor::Sopwith, Actor::Person);

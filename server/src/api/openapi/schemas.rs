@@ -163,8 +163,30 @@ const TYPES: &[Row] = &[
             ("records", "RunRecordView[]"),
             ("end", "any?"),
             ("cancel_requested", "string?"),
+            ("live", "LiveView?"),
         ],
     ),
+    ("LiveView", &[("step", "integer"), ("text", "string"), ("before", "integer"), ("through", "integer")]),
+    (
+        "ProblemView",
+        &[
+            ("id", "integer"),
+            ("number", "string"),
+            ("title", "string"),
+            ("state", "string"),
+            ("host", "string"),
+            ("subject", "string"),
+            ("kind", "string"),
+            ("fingerprint", "digest"),
+            ("opened_at", "time"),
+            ("why", "string"),
+            ("incidents", "integer[]"),
+            ("more_incidents", "integer"),
+            ("closed", "ProblemClosedView?"),
+        ],
+    ),
+    ("ProblemClosedView", &[("at", "time"), ("by", "string"), ("root_cause", "string")]),
+    ("WithRootCause", &[("root_cause", "string")]),
     (
         "RunRecordView",
         &[
@@ -338,12 +360,21 @@ const INCIDENT_DETAIL: &[(&str, &str)] = &[
     ("why_not", "string?"),
     ("stands_for", "integer[]"),
     ("plan_view", "PlanView?"),
+    ("problem", "integer?"),
     ("runs", "RunView[]"),
     ("timeline", "TimelineEntry[]"),
 ];
 
-const PAGES: &[&str] =
-    &["IncidentSummary", "RunView", "PlaybookView", "HostView", "PersonBody", "TokenRow", "AuditEntry"];
+const PAGES: &[&str] = &[
+    "IncidentSummary",
+    "ProblemView",
+    "RunView",
+    "PlaybookView",
+    "HostView",
+    "PersonBody",
+    "TokenRow",
+    "AuditEntry",
+];
 
 /// Returns all schemas by name.
 pub fn schemas() -> Map<String, Value> {

@@ -3,6 +3,7 @@
 
 mod files;
 mod foresee;
+mod names;
 mod process;
 
 use super::*;
@@ -21,6 +22,8 @@ use std::time::{Duration, SystemTime};
 
 pub(super) struct World {
     folder: tempfile::TempDir,
+    /// Name of the folder in it that is worked on.
+    name: String,
     pub(super) bench: Workbench,
     /// Removed with the world.
     _other: Option<tempfile::TempDir>,
@@ -33,11 +36,15 @@ impl World {
 
     /// With quarantine in another folder, to have it on another file system.
     fn with_quarantine_in(other: Option<tempfile::TempDir>) -> Self {
+        Self::named("w", other)
+    }
+
+    fn named(name: &str, other: Option<tempfile::TempDir>) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let root = other.as_ref().map_or(folder.path(), |other| other.path());
         let quarantine = root.join("quarantine");
         prepare(&quarantine).expect("quarantine");
-        fs::create_dir(folder.path().join("w")).expect("mkdir");
+        fs::create_dir(folder.path().join(name)).expect("mkdir");
         let bench = Workbench {
             quarantine: Quarantine::new(quarantine),
             systemd: Systemd::default(),
@@ -49,14 +56,14 @@ impl World {
             commands: BTreeMap::new(),
             tables: Tables::default(),
         };
-        Self { folder, bench, _other: other }
+        Self { folder, name: name.to_owned(), bench, _other: other }
     }
 
     fn path(&self, name: &str) -> AbsPath {
         AbsPath::new(self.real(name).to_str().expect("text")).expect("valid")
     }
     fn real(&self, name: &str) -> PathBuf {
-        self.folder.path().join("w").join(name)
+        self.folder.path().join(&self.name).join(name)
     }
 
     /// Makes a file with an odd mode, an old time, an attribute and, as root, an owner of its own.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sopwith_domain::inspection::{LINE_BYTES_MAX, Verdict};
 use sopwith_domain::signal::{Severity, Subject};
 use sopwith_domain::value::{AbsPath, UnitName, Url, Value, Word};
+use sopwith_protocol::plain::misleading;
 use std::collections::BTreeMap;
 
 /// Most numbers that are kept of one run.
@@ -130,7 +131,8 @@ impl Finding {
 
 /// Makes a text one line within the bounds, without what moves a terminal's cursor.
 pub fn one_line(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String =
+        text.chars().map(|c| if c == '\n' || c == '\t' || misleading(c) { ' ' } else { c }).collect();
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     bounded(&text, LINE_BYTES_MAX)
 }

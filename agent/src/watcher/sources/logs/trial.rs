@@ -44,7 +44,7 @@ pub fn try_log(config: &Path, trial: &Trial) -> ExitCode {
     });
     match found {
         Ok(found) => {
-            print!("{}", text(&found));
+            print!("{}", sopwith_protocol::plain::visible(&text(&found)));
             ExitCode::SUCCESS
         }
         Err(e) => {

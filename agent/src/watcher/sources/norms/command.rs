@@ -7,6 +7,7 @@ use crate::config::{Config, Watch};
 use crate::watcher::sources::norms::norm::Breach;
 use serde::Serialize;
 use sopwith_domain::signal::Severity;
+use sopwith_protocol::plain::{misleading, visible};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,7 +65,7 @@ pub fn command(config: &Path, arguments: &NormsArguments) -> ExitCode {
     let document = document(all);
     let text = match arguments.json {
         true => serde_json::to_string_pretty(&document).expect("it has string keys and no floats") + "\n",
-        false => text(&document),
+        false => visible(&text(&document)).into_owned(),
     };
     print!("{text}");
     if document.breaches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -135,11 +136,13 @@ fn make_baseline(paths: &[PathBuf]) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     println!("# SHA256 OWNER GROUP MODE PATH; - is not declared, absent must not be there");
     for path in paths {
-        let line = path.to_str().ok_or_else(|| std::io::Error::other("its name is no text"));
+        // A name that holds the end of a line would make two of it.
+        let text = path.to_str().filter(|path| !path.contains(|c| c == '\n' || misleading(c)));
+        let line = text.ok_or_else(|| std::io::Error::other("its name is no plain text"));
         match line.and_then(|path| baseline::line(Path::new("/"), path)) {
             Ok(line) => println!("{line}"),
             Err(e) => {
-                eprintln!("failed to read {}: {e}", path.display());
+                eprintln!("failed to read {}: {e}", visible(&path.to_string_lossy()));
                 code = ExitCode::FAILURE;
             }
         }

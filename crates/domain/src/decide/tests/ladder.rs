@@ -85,10 +85,10 @@ fn rungs() {
 #[test]
 fn the_end_of_the_ladder() {
     table(&[
-        ("nothing stronger", |t| t.tries(), "run_reported targets_frozen escalated"),
+        ("nothing stronger", |t| t.tries(), "run_reported targets_frozen problem_opened escalated"),
         ("parked", |t| { t.raise("stuck"); t.runs(End::Parked { reason: "?".into(), residue: vec![] }) },
-            "run_reported targets_frozen escalated"),
-        ("people's own try", |t| { t.raise("down"); t.approve("alice"); t.undone() }, "run_reported escalated"),
+            "run_reported targets_frozen problem_opened escalated"),
+        ("people's own try", |t| { t.raise("down"); t.approve("alice"); t.undone() }, "run_reported problem_opened escalated"),
         ("another fault of it", |t| { t.tries(); t.raise_as("new-rule", "stuck") },
             "item_taken incident_opened matched refrained"),
         ("of which people decide", |t| { t.tries(); t.raise_as("new-rule", "down") },

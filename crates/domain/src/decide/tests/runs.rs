@@ -10,23 +10,23 @@ fn ends_of_runs() {
         ("resolved: quiet time begins", |t| { t.raise("stuck"); t.runs(End::Resolved) }, "run_reported watch_began"),
         ("undone: the host looks afresh", |t| { t.raise("stuck"); t.undone() }, "run_reported refrained"),
         ("undone by people's choice: people", |t| { t.raise("down"); t.approve("alice"); t.undone() },
-            "run_reported escalated"),
+            "run_reported problem_opened escalated"),
         ("undone after the condition went", |t| { t.raise("stuck"); t.clear("stuck"); t.undone() },
             "run_reported watch_began"),
         ("undone, and its end heard before the word that it holds again", |t| {
             t.raise("stuck"); t.clear("stuck"); t.undone(); t.raise("stuck")
         }, "item_taken signal_folded incident_reopened plan_proposed plan_approved order_released"),
         ("parked", |t| { t.raise("stuck"); t.runs(End::Parked { reason: "?".into(), residue: vec![] }) },
-            "run_reported targets_frozen escalated"),
+            "run_reported targets_frozen problem_opened escalated"),
         ("a second try", |t| { t.raise("stuck"); t.undone(); t.raise("stuck") },
             "item_taken signal_folded plan_proposed plan_approved order_released"),
         ("two tries and no more", |t| { t.raise("stuck"); t.undone(); t.raise("stuck"); t.undone() },
-            "run_reported targets_frozen escalated"),
+            "run_reported targets_frozen problem_opened escalated"),
         ("given up until tomorrow", |t| {
             t.raise("stuck"); t.runs(End::Resolved);
             t.later(1000).raise("stuck"); t.runs(End::Resolved);
             t.later(1000).raise("stuck")
-        }, "item_taken signal_folded incident_reopened targets_frozen escalated"),
+        }, "item_taken signal_folded incident_reopened targets_frozen problem_opened escalated"),
         ("tries of yesterday are forgotten", |t| {
             t.raise("stuck"); t.runs(End::Resolved);
             t.later(1000).raise("stuck"); t.runs(End::Resolved);
