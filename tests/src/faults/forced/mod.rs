@@ -200,11 +200,10 @@ impl<'a> Stage<'a> {
             let _ = self.until("see a person called", limit, |stage| stage.in_hands().then_some(()));
         }
         let main = self.track.main().cloned().unwrap_or_default();
-        let done = plan.irreversible.iter().take(step);
         Ok(Forced {
             step,
             steps: plan.irreversible.len(),
-            irreversible: done.into_iter().any(|irreversible| *irreversible),
+            irreversible: plan.irreversible.iter().take(step).any(|irreversible| *irreversible),
             run,
             difference,
             // Who was called before the fault went away has been called.
