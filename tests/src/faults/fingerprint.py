@@ -65,7 +65,7 @@ def touched(path, open_files):
     key = "touched " + path
     seen[key] = path_state(path, True)
     was = before.get(key)
-    if not was or was == seen[key] or path not in open_files:
+    if not was or was == seen[key] or path not in open_files or key + " size" not in before:
         return
     size, content = before[key + " size"], hashlib.sha256()
     with open(path, "rb") as file:
