@@ -118,6 +118,11 @@ fn units_are_started_stopped_and_brought_back() {
     }
     let again = round(&mut bench, &unit, Action::UnitStart { unit: name() });
     assert_eq!(again, ["failed", "active", "failed"]);
+    // Started too often, it is refused by systemd, and started all the same.
+    (0..12).for_each(|_| systemctl(&["restart", unit.name.as_str()]));
+    assert_eq!(state(&mut bench, &unit).active_state, "failed");
+    let refused = round(&mut bench, &unit, Action::UnitStart { unit: name() });
+    assert_eq!(refused, ["failed", "active", "failed"]);
     let reset = step(Action::UnitResetFailed { unit: name() }, 20_000);
     let prior = actions::capture(&mut bench, context(&reset)).expect("captured");
     assert!(matches!(actions::probe(&mut bench, context(&reset), &prior), Effect::None { .. }));

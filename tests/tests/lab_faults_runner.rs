@@ -11,7 +11,7 @@ use sopwith_tests::faults::kinds::Kinds;
 use sopwith_tests::faults::product::{
     Answered, EndSeen, Millis, Phase, PlanSeen, Product, ProductError, RunSeen, Seen, Terms,
 };
-use sopwith_tests::faults::round::{self, Outcome, Setup};
+use sopwith_tests::faults::round::{self, Outcome, Setup, Way, Ways};
 use sopwith_tests::faults::sop_map::SopMap;
 use sopwith_tests::lab::{Host, Lab};
 
@@ -77,7 +77,7 @@ impl Scripted {
 
     fn open(&self, at: Millis) -> Seen {
         let playbook = if self.by_people { "config-broken" } else { "unit-down" };
-        let plan = PlanSeen { digest: DIGEST.into(), waits: self.by_people, decisions: 0 };
+        let plan = PlanSeen { digest: DIGEST.into(), waits: self.by_people, ..PlanSeen::default() };
         Seen {
             id: "INC-1".into(),
             opened_at: at,
@@ -180,10 +180,12 @@ fn round_of(lab: &Lab, manner: Manner, id: &str, fails: bool) -> Verdict {
         detect_only: false,
         interrupted: &|| false,
     };
-    let tasks: Vec<_> = round::tasks(&entries, &[id.to_owned()], fails)
+    let ways = Ways { fail_variants: fails, ..Ways::default() };
+    let wanted = if fails { Way::Fails } else { Way::AsItIs };
+    let tasks: Vec<_> = round::tasks(&entries, &[id.to_owned()], ways)
         .expect("tasks")
         .into_iter()
-        .filter(|task| task.fails == fails)
+        .filter(|task| task.way == wanted)
         .collect();
     match round::run(&setup, &tasks, 1, &|_| ()).remove(0) {
         Outcome::Judged(verdict) => verdict,

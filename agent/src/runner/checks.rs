@@ -12,7 +12,6 @@ use sopwith_domain::check::Check;
 use sopwith_domain::dry_run::{Asked, SENTENCE_BYTES_MAX};
 use sopwith_domain::run::CheckOutcome;
 use sopwith_domain::value::{AbsPath, UnitName, one_other_machine};
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -24,8 +23,6 @@ const POLL_MS_MAX: u64 = 200;
 const COMMAND_MS_MAX: i64 = 10_000;
 /// Longest text about checks, in bytes.
 const DETAIL_BYTES_MAX: usize = 4096;
-/// Longest pidfile, in bytes.
-const PIDFILE_BYTES_MAX: u64 = 64;
 
 /// Whether it holds, and what was seen.
 type Seen = Result<(), String>;
@@ -314,10 +311,8 @@ fn all_below(used_percent: i64) -> Seen {
 fn pidfile_stale(systemd: &mut Systemd, path: &AbsPath, unit: &UnitName) -> Seen {
     let place = Place::of(path)?;
     let file = place.open(false)?.ok_or("there is no such pidfile")?;
-    let mut text = String::new();
-    file.take(PIDFILE_BYTES_MAX).read_to_string(&mut text).map_err(|e| e.to_string())?;
-    let pid: u32 = text.trim().parse().map_err(|_| "it holds no process number")?;
-    if processes::look(pid).is_none_or(|p| matches!(p.state, 'Z' | 'X')) {
+    let pid = processes::of_pidfile(file)?;
+    if processes::is_dead(pid) {
         return Ok(());
     }
     let main_pid = systemd.state(unit)?.main_pid;

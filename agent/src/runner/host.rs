@@ -3,6 +3,7 @@
 use super::actions::{self, Workbench};
 use super::checks;
 use super::clock;
+use super::forced;
 use super::gate::Gate;
 use sopwith_domain::check::Check;
 use sopwith_domain::run::{
@@ -58,7 +59,7 @@ impl Host for RealHost {
     fn perform(&mut self, step: StepContext<'_>, prior: &Prior) -> StepOutcome {
         let _performing = self.bench.programs.leash.of(step.run);
         let _speaking = self.bench.programs.live.of(step.run, step.index);
-        actions::perform(&mut self.bench, step, prior)
+        forced::outcome(step, actions::perform(&mut self.bench, step, prior))
     }
 
     fn probe(&mut self, step: StepContext<'_>, prior: &Prior) -> Effect {
@@ -66,7 +67,16 @@ impl Host for RealHost {
     }
 
     fn undo(&mut self, step: StepContext<'_>, prior: &Prior) -> UndoOutcome {
-        actions::undo(&mut self.bench, step, prior)
+        let done = actions::undo(&mut self.bench, step, prior);
+        if !forced::undoes_twice() {
+            return done;
+        }
+        match actions::undo(&mut self.bench, step, prior) {
+            UndoOutcome::Residue { what } => {
+                UndoOutcome::Residue { what: format!("the second time: {what}") }
+            }
+            _ => done,
+        }
     }
 
     fn await_checks(&mut self, checks: &[Check], within_ms: i64) -> CheckOutcome {

@@ -17,6 +17,7 @@ mod declarations;
 mod desk;
 mod dry_run;
 mod engine;
+mod forced;
 mod gate;
 mod group;
 mod host;

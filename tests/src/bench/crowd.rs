@@ -3,6 +3,7 @@
 
 use super::BenchError;
 use super::library;
+use super::report::Row;
 use crate::installation::{Plan, Server};
 use sopwith_domain::command::{Command, Item};
 use sopwith_domain::decide::decide;
@@ -24,9 +25,11 @@ const HOSTS: usize = 200;
 const EVIDENCE_BYTES: usize = 1024;
 /// Events that share one transaction.
 const BATCH: usize = 2000;
+/// Of an incident a server holds in memory at most so many times what the journal has of it on disk.
+const GOAL_RATIO: f64 = 2.0;
 
-/// Says how much memory a server has with no incident and with very many.
-pub fn measure(binaries: &Path) -> Result<(), BenchError> {
+/// Says how much memory a server has with no incident and with very many, beside their room in the journal.
+pub fn measure(binaries: &Path) -> Result<Row, BenchError> {
     let dir = tempfile::tempdir().map_err(|e| format!("make a folder: {e}"))?;
     let playbooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../playbooks");
     let policy = include_str!("../../bench/policy.yaml");
@@ -36,7 +39,7 @@ pub fn measure(binaries: &Path) -> Result<(), BenchError> {
     let empty_mb = pss_mb(&server)?;
     server.kill();
     let database = server.database();
-    let opened = fill(&database)?;
+    let (opened, bytes) = fill(&database)?;
     server.local(&["rebuild-projections"], "").map_err(|e| format!("rebuild the projections: {e}"))?;
     let began = std::time::Instant::now();
     server.boot(&[]).map_err(|e| format!("start the server again: {e}"))?;
@@ -47,7 +50,9 @@ pub fn measure(binaries: &Path) -> Result<(), BenchError> {
         "server: {empty_mb:.1} MB without incidents, {full_mb:.1} MB with {opened} open ones ({each_kb:.2} kB each, \
          {EVIDENCE_BYTES} bytes of evidence in each); ready again after {took_s:.1} s"
     );
-    Ok(())
+    let journal_kb = bytes as f64 / 1000.0 / opened as f64;
+    let work = format!("memory of an open incident, of {opened}");
+    Ok(Row::of(&work, (each_kb, journal_kb), "its entries in the journal", "kB", GOAL_RATIO))
 }
 
 fn pss_mb(server: &Server) -> Result<f64, BenchError> {
@@ -65,13 +70,15 @@ struct Filling {
     state: State,
     bodies: Vec<Vec<u8>>,
     opened: usize,
+    /// Of all entries that were written.
+    bytes: usize,
 }
 
-/// Lays so many incidents into a journal; returns how many were opened.
-fn fill(database: &Path) -> Result<usize, BenchError> {
+/// Lays so many incidents into a journal; returns how many were opened, and the bytes of all entries.
+fn fill(database: &Path) -> Result<(usize, usize), BenchError> {
     let log = SqliteLog::open(database, LEDGER_STREAM).map_err(|e| format!("open the journal: {e}"))?;
     let state = fold(&log)?;
-    let mut filling = Filling { log, state, bodies: Vec::new(), opened: 0 };
+    let mut filling = Filling { log, state, bodies: Vec::new(), opened: 0, bytes: 0 };
     let host = |number: usize| HostId::new(format!("bench-{number}")).map_err(|e| e.to_string());
     for number in 0..HOSTS {
         filling.take(&Command::Enrol { host: host(number)?, epoch: Epoch(1) })?;
@@ -82,7 +89,7 @@ fn fill(database: &Path) -> Result<usize, BenchError> {
         filling.take(&Command::Observe { host, epoch: Epoch(1), seq, item })?;
     }
     filling.write()?;
-    Ok(filling.opened)
+    Ok((filling.opened, filling.bytes))
 }
 
 fn fold(log: &SqliteLog) -> Result<State, BenchError> {
@@ -119,6 +126,7 @@ impl Filling {
 
     fn write(&mut self) -> Result<(), BenchError> {
         let bodies = std::mem::take(&mut self.bodies);
+        self.bytes += bodies.iter().map(Vec::len).sum::<usize>();
         let written = self.log.append(self.state.last_at.0, &bodies);
         written.map(drop).map_err(|e| format!("write the journal: {e}"))
     }

@@ -61,7 +61,7 @@ pub fn measure(wanted: &RunArguments, binaries: &Path) -> Result<Vec<Row>, Bench
         rows.push(Row::of(&work, (many, few), &peer, "µs", LIBRARY_GOAL_RATIO));
     }
     if is_wanted(Part::Incidents) {
-        crowd::measure(binaries)?;
+        rows.push(crowd::measure(binaries)?);
     }
     if is_wanted(Part::Steps) {
         let site = Site::open(binaries, 1)?;

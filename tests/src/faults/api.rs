@@ -1,5 +1,6 @@
 //! Reads what the REST API shows into what the runner follows. Pure.
 
+use sopwith_domain::action::Action;
 use sopwith_domain::run::{End, What};
 use sopwith_domain::time::Timestamp;
 use sopwith_protocol::api::{IncidentView, PlanView, RunView};
@@ -41,7 +42,25 @@ fn phase(name: &str) -> Result<Phase, String> {
 }
 
 fn plan_seen(plan: &PlanView, needs_decision: bool) -> PlanSeen {
-    PlanSeen { digest: plan.digest.to_string(), waits: needs_decision, decisions: plan.decisions.len() }
+    let mut touches: Vec<String> = plan.plan.iter().map(|plan| plan.target.subject.to_string()).collect();
+    touches.extend(plan.plan.iter().flat_map(|plan| &plan.steps).flat_map(|step| changed(&step.action)));
+    touches.dedup();
+    PlanSeen {
+        digest: plan.digest.to_string(),
+        waits: needs_decision,
+        decisions: plan.decisions.len(),
+        irreversible: plan.steps.iter().map(|step| step.irreversible).collect(),
+        touches,
+    }
+}
+
+/// What an action changes, as in `path:/etc/x`. Of a folder whose mode or owner it sets that is `attributes`: what is in
+/// it is not touched.
+fn changed(action: &Action) -> Vec<String> {
+    match action {
+        Action::FileMode { path, .. } | Action::FileOwner { path, .. } => vec![format!("attributes:{path}")],
+        action => action.touches().iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn run_seen(run: &RunView) -> Result<RunSeen, String> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::kinds::Kinds;
-use super::round::{self, Outcome, Setup, Start, Task};
+use super::round::{self, Outcome, Setup, Start, Task, Ways};
 use super::sop_map::SopMap;
 use super::{catalogue, markdown, quiet, report};
 use crate::lab::Lab;
@@ -48,6 +48,12 @@ pub struct Arguments {
     /// Carry out the variants in which the fix must fail, too
     #[arg(long)]
     pub fail_variants: bool,
+    /// In place of it all, force a failure at each step of each fix: all must be undone, and a person called
+    #[arg(long, conflicts_with_all = ["detect_only", "fail_variants", "quiet"])]
+    pub force_failures: bool,
+    /// With it, have every undo done twice
+    #[arg(long, requires = "force_failures")]
+    pub undo_twice: bool,
     /// Let the agent propose a configuration on each host, and add only a few lines to it
     #[arg(long)]
     pub discover: bool,
@@ -81,7 +87,12 @@ pub fn carry_out(arguments: &Arguments, start: &Start<'_>) -> Result<bool, Strin
         .map_err(|e| format!("failed to read {}: {e}", arguments.sop_map.display()))?;
     let kinds = Kinds::parse(&read(&arguments.kinds)?)
         .map_err(|e| format!("failed to read {}: {e}", arguments.kinds.display()))?;
-    let once = round::tasks(&entries, &arguments.only, arguments.fail_variants)?;
+    let ways = Ways {
+        fail_variants: arguments.fail_variants,
+        forced: arguments.force_failures,
+        undo_twice: arguments.undo_twice,
+    };
+    let once = round::tasks(&entries, &arguments.only, ways)?;
     let tasks: Vec<Task<'_>> = (0..arguments.repeats).flat_map(|_| once.iter().copied()).collect();
     let victim = arguments.victim.clone().unwrap_or_else(|| arguments.file.with_file_name("victim.sh"));
     let script = read(&victim)?;

@@ -40,12 +40,26 @@ impl Scope {
         self.looks.is_empty()
     }
 
+    /// Adds what a plan says that it touches, as in `path:/etc/x`. What cannot be looked at is known by its files.
+    pub fn touch(&mut self, subjects: &[String]) {
+        let looks = subjects.iter().filter_map(|subject| touched(subject));
+        let new: Vec<String> = looks.filter(|look| !self.looks.contains(look)).collect();
+        self.looks.extend(new);
+    }
+
     /// Takes the fingerprint inside a host.
     pub fn take(&self, host: &Host) -> Result<Fingerprint, LabError> {
+        self.take_after(host, &Fingerprint::default())
+    }
+
+    /// Takes it for a comparison with an earlier one: a file that a plan touches, and to which somebody has only added
+    /// since, as to a log, counts as what it was.
+    pub fn take_after(&self, host: &Host, before: &Fingerprint) -> Result<Fingerprint, LabError> {
+        let before = serde_json::to_vec(&before.0).unwrap_or_default();
         let mut argv = vec!["python3", "-c", PROBE];
         argv.extend(self.looks.iter().map(String::as_str));
         let what = "take the fingerprint";
-        let text = host.run_for(&argv, b"", PROBE_LIMIT)?.expect(what)?;
+        let text = host.run_for(&argv, &before, PROBE_LIMIT)?.expect(what)?;
         let state = serde_json::from_str(&text).map_err(|e| LabError::Failed {
             what: what.to_owned(),
             code: None,
@@ -67,6 +81,25 @@ fn look_of(line: &str) -> Option<Vec<String>> {
         "tree" | "dir" => Some(vec![format!("tree:{name}")]),
         "unit" if words.contains("MainPID") => Some(vec![format!("unit:{name}"), format!("process:{name}")]),
         "unit" => Some(vec![format!("unit:{name}")]),
+        _ => None,
+    }
+}
+
+/// Turns a subject of a plan into an argument of the probe.
+fn touched(subject: &str) -> Option<String> {
+    let (kind, name) = subject.split_once(':')?;
+    match kind {
+        "path" => Some(format!("touched:{name}")),
+        "attributes" => Some(format!("file:{name}")),
+        "unit" | "mount" | "sysctl" | "process" => {
+            Some(format!("{}:{name}", if kind == "process" { "pid" } else { kind }))
+        }
+        "address" => Some("nft:ruleset".to_owned()),
+        "check" => match name.split_once(':') {
+            Some(("nft", _)) => Some("nft:ruleset".to_owned()),
+            Some(("link", link)) => Some(format!("link:{link}")),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -119,6 +152,16 @@ mod tests {
         }
         let scope = Scope::parse(&["file:/a".into(), "the weather".into()]);
         assert_eq!((scope.is_empty(), scope.unknown.as_slice()), (false, &["the weather".to_owned()][..]));
+    }
+
+    #[test]
+    fn what_a_plan_touches_is_looked_at_once() {
+        let mut scope = Scope::parse(&["unit:x.service".into()]);
+        let subjects =
+            ["unit:x.service", "path:/etc/x", "process:7", "address:192.0.2.1", "check:nft:inet:f"];
+        let rest = ["check:link:eth0", "check:clock", "host", "account:alice"];
+        scope.touch(&[&subjects[..], &rest[..]].concat().iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(scope.looks, ["unit:x.service", "touched:/etc/x", "pid:7", "nft:ruleset", "link:eth0"]);
     }
 
     #[test]

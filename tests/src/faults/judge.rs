@@ -63,6 +63,9 @@ pub struct Row {
     pub subject: Option<String>,
     /// Incidents that were raised meanwhile and are about something else: they count as nothing.
     pub other_incidents: Vec<String>,
+    /// Where a failure was forced at every step of the fix: of how many of them all was undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forced: Option<String>,
 }
 
 /// A row and whether the product did what was right.
@@ -148,6 +151,7 @@ fn row_of(terms: &Terms<'_>, facts: &Facts) -> Row {
         kind: facts.about.as_ref().map(|(kind, _)| kind.clone()),
         subject: facts.about.as_ref().map(|(_, subject)| subject.clone()),
         other_incidents: facts.others.clone(),
+        forced: None,
     }
 }
 

@@ -8,7 +8,7 @@ type Column = (&'static str, fn(&Row) -> String);
 
 const SEEN: &[Column] = &[
     ("entry", |row| row.id.clone()),
-    ("expected", |row| row.expected.clone()),
+    ("expected", |row| row.forced.as_ref().map_or_else(|| row.expected.clone(), |of| format!("forced {of}"))),
     ("detected", |row| word(row.detected)),
     ("s", |row| seconds(row.detect_s)),
     ("what was said", |row| code(row.kind.as_deref())),
@@ -92,6 +92,7 @@ mod tests {
             kind: Some("unit.failed".into()),
             subject: Some("unit:a|b".into()),
             other_incidents: vec![],
+            forced: None,
         };
         let outcomes =
             [Outcome::Judged(Verdict { row: row.clone(), passed: true }), Outcome::Skipped(row.clone())];

@@ -8,6 +8,7 @@ pub mod api;
 pub mod catalogue;
 pub mod command;
 pub mod fingerprint;
+mod forced;
 pub mod judge;
 pub mod kinds;
 pub mod markdown;

@@ -67,6 +67,10 @@ pub struct PlanSeen {
     pub digest: String,
     pub waits: bool,
     pub decisions: usize,
+    /// Each step: whether it can never be taken back.
+    pub irreversible: Vec<bool>,
+    /// What it changes, as in `path:/etc/x`.
+    pub touches: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -93,6 +97,8 @@ pub enum EndSeen {
 pub struct Terms {
     /// How long a proposed plan waits for people, in seconds.
     pub proposal_valid_s: u32,
+    /// Nothing starts without a person's approval, whatever the policy grants.
+    pub only_by_people: bool,
 }
 
 /// One installation: a server on this machine and agents in hosts.
@@ -108,6 +114,15 @@ pub trait Product {
     fn deny(&self, plan: &str, reason: &str) -> Result<Answered, ProductError>;
     /// Stops the agent's processes from running for a while, or lets them run again.
     fn freeze(&self, host: &Host, frozen: bool) -> Result<(), ProductError>;
+    /// Has a step, from 1, of whatever runs on the host fail right after it was done, and its undo be done twice; 0 is
+    /// none. Only a product that was built for tests can.
+    fn force_failure(&self, _host: &Host, _step: usize, _undo_twice: bool) -> Result<(), ProductError> {
+        Err(ProductError::failed("force a failure", "the product has no such hook"))
+    }
+    /// Takes the agent off a host, with all that it remembers.
+    fn remove(&self, _host: &Host) -> Result<(), ProductError> {
+        Err(ProductError::failed("remove the agent", "the product cannot"))
+    }
     /// Kills every process of the agent; the host's init starts it again.
     fn kill_agent(&self, host: &Host) -> Result<(), ProductError>;
     /// Returns the last words of the server and a host's agent, for a person to read.

@@ -46,7 +46,7 @@ fn line(row: &Row, verdict: &str) -> String {
     format!(
         "{:<12}{:<19}{:<9}{:>7}  {:<8}{:<6}{:>7}  {:<6}{:<5}{:<6}{verdict}\n",
         row.id,
-        row.expected,
+        row.forced.as_ref().map_or_else(|| row.expected.clone(), |forced| format!("forced {forced}")),
         word(row.detected),
         seconds(row.detect_s),
         word(row.matched),
@@ -143,6 +143,7 @@ mod tests {
             kind: Some("unit.failed".into()),
             subject: None,
             other_incidents: Vec::new(),
+            forced: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::catalogue::Entry;
+use super::forced;
 use super::judge::{Facts, Row, Terms as JudgeTerms, Verdict, join, judge};
 use super::kinds::Kinds;
 use super::product::{Product, ProductError, Terms};
@@ -39,35 +40,62 @@ pub enum Outcome {
     Skipped(Row),
 }
 
-/// One thing to carry out: an entry, or its variant in which the fix must fail.
+/// What is done with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    AsItIs,
+    /// Its variant in which the fix must fail.
+    Fails,
+    /// A failure is forced at each step of its fix in turn.
+    Forced {
+        undo_twice: bool,
+    },
+}
+
+/// Which ways of carrying entries out are wanted besides the plain one, or in place of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ways {
+    pub fail_variants: bool,
+    /// Only this one, then.
+    pub forced: bool,
+    pub undo_twice: bool,
+}
+
+/// One thing to carry out.
 #[derive(Debug, Clone, Copy)]
 pub struct Task<'a> {
     pub entry: &'a Entry,
-    pub fails: bool,
+    pub way: Way,
 }
 
 impl Task<'_> {
     /// Returns the id under which the row stands.
     pub fn id(&self) -> String {
-        if self.fails { format!("{}/fail", self.entry.id) } else { self.entry.id.clone() }
+        match self.way {
+            Way::AsItIs => self.entry.id.clone(),
+            Way::Fails => format!("{}/fail", self.entry.id),
+            Way::Forced { undo_twice: false } => format!("{}/step", self.entry.id),
+            Way::Forced { undo_twice: true } => format!("{}/twice", self.entry.id),
+        }
     }
 }
 
 /// Returns what is to be carried out, in the catalogue's order.
-pub fn tasks<'a>(
-    entries: &'a [Entry],
-    only: &[String],
-    fail_variants: bool,
-) -> Result<Vec<Task<'a>>, String> {
+pub fn tasks<'a>(entries: &'a [Entry], only: &[String], ways: Ways) -> Result<Vec<Task<'a>>, String> {
     if let Some(unknown) = only.iter().find(|id| !entries.iter().any(|entry| entry.id == **id)) {
         return Err(format!("the catalogue has no entry {unknown}"));
     }
     let wanted = entries.iter().filter(|entry| only.is_empty() || only.contains(&entry.id));
     let mut tasks = Vec::new();
     for entry in wanted {
-        tasks.push(Task { entry, fails: false });
-        if fail_variants && entry.fail_variant.is_some() {
-            tasks.push(Task { entry, fails: true });
+        if ways.forced {
+            let way = Way::Forced { undo_twice: ways.undo_twice };
+            tasks.extend(forced::has_fix(entry).then_some(Task { entry, way }));
+            continue;
+        }
+        tasks.push(Task { entry, way: Way::AsItIs });
+        if ways.fail_variants && entry.fail_variant.is_some() {
+            tasks.push(Task { entry, way: Way::Fails });
         }
     }
     Ok(tasks)
@@ -114,9 +142,13 @@ fn one(setup: &Setup<'_>, task: Task<'_>) -> Outcome {
     if let Some(why) = task.entry.unfit() {
         return Outcome::Skipped(skipped(&task, &why));
     }
-    let terms = match task.fails {
-        true => JudgeTerms::of_failure(task.entry, setup.detect_only),
-        false => JudgeTerms::of(task.entry, setup.detect_only),
+    let terms = match task.way {
+        Way::AsItIs => JudgeTerms::of(task.entry, setup.detect_only),
+        Way::Fails => JudgeTerms::of_failure(task.entry, setup.detect_only),
+        Way::Forced { undo_twice } => {
+            let account = forced::carry_out(setup, task.entry, undo_twice);
+            return Outcome::Judged(forced::verdict(task.id(), task.entry, &account));
+        }
     };
     let (scenarios, unknown) = scenarios_of(&task);
     let mut parts: Vec<(&str, Verdict)> = Vec::new();
@@ -131,7 +163,7 @@ fn one(setup: &Setup<'_>, task: Task<'_>) -> Outcome {
 }
 
 fn scenarios_of(task: &Task<'_>) -> (Vec<Scenario>, Vec<String>) {
-    if task.fails { (vec![Scenario::FixFails], Vec::new()) } else { scenario::of(task.entry) }
+    if task.way == Way::Fails { (vec![Scenario::FixFails], Vec::new()) } else { scenario::of(task.entry) }
 }
 
 fn note_unknown(mut facts: Facts, unknown: &[String]) -> Facts {
@@ -160,6 +192,7 @@ fn skipped(task: &Task<'_>, why: &str) -> Row {
         kind: None,
         subject: None,
         other_incidents: Vec::new(),
+        forced: None,
     }
 }
 
@@ -187,13 +220,17 @@ mod tests {
         };
         let text = entry("A", "") + &entry("B", ", fail_variant: c");
         let entries = catalogue::parse(&text).expect("valid");
-        let ids = |only: &[&str], variants| -> Result<Vec<String>, String> {
+        let ids = |only: &[&str], fail_variants| -> Result<Vec<String>, String> {
             let only: Vec<String> = only.iter().map(|id| (*id).to_owned()).collect();
-            Ok(tasks(&entries, &only, variants)?.iter().map(Task::id).collect())
+            let ways = Ways { fail_variants, ..Ways::default() };
+            Ok(tasks(&entries, &only, ways)?.iter().map(Task::id).collect())
         };
         assert_eq!(ids(&[], false).expect("all"), ["A", "B"]);
         assert_eq!(ids(&[], true).expect("all"), ["A", "B", "B/fail"]);
         assert_eq!(ids(&["B"], false).expect("one"), ["B"]);
         assert!(ids(&["C"], false).expect_err("unknown").contains('C'));
+        let ways = Ways { fail_variants: true, forced: true, undo_twice: true };
+        let forced: Vec<String> = tasks(&entries, &[], ways).expect("all").iter().map(Task::id).collect();
+        assert_eq!(forced, ["A/twice", "B/twice"]);
     }
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const UNITS: &str = "sopwith-runner.service sopwith-agent.service";
+/// What the agent's feature `test-hooks` looks at.
+const FORCED_FAILURE: &str = "/run/sopwith-forced-failure";
 
 /// One installation.
 #[derive(Debug)]
@@ -55,11 +57,17 @@ impl Sopwith {
     }
 }
 
-/// Replaces how long a proposal waits for people.
+/// Replaces how long a proposal waits for people, and what may start without them.
 fn with_terms(policy: &str, terms: Terms) -> String {
     let waits = format!("proposal_valid_s: {}", terms.proposal_valid_s);
-    let others = policy.lines().filter(|line| !line.starts_with("proposal_valid_s:"));
-    others.chain([waits.as_str()]).map(|line| format!("{line}\n")).collect()
+    let mut replaced = vec!["proposal_valid_s:"];
+    let mut added = vec![waits.as_str()];
+    if terms.only_by_people {
+        replaced.extend(["auto:", "  - "]);
+        added.push("auto: []");
+    }
+    let others = policy.lines().filter(|line| !replaced.iter().any(|begin| line.starts_with(begin)));
+    others.chain(added).map(|line| format!("{line}\n")).collect()
 }
 
 impl Product for Sopwith {
@@ -100,6 +108,17 @@ impl Product for Sopwith {
         Ok(())
     }
 
+    fn force_failure(&self, host: &Host, step: usize, undo_twice: bool) -> Result<(), ProductError> {
+        let twice = if undo_twice { " twice" } else { "" };
+        Ok(host.write(FORCED_FAILURE, format!("{step}{twice}\n").as_bytes(), 0o600)?)
+    }
+
+    fn remove(&self, host: &Host) -> Result<(), ProductError> {
+        let script = format!("systemctl disable --now {UNITS}; rm -rf /var/lib/sopwith /run/sopwith");
+        host.sh(&script)?.expect("remove the agent")?;
+        Ok(())
+    }
+
     fn kill_agent(&self, host: &Host) -> Result<(), ProductError> {
         host.sh(&format!("systemctl kill --signal=KILL {UNITS}"))?.expect("kill the agent")?;
         Ok(())
@@ -118,7 +137,13 @@ mod tests {
 
     #[test]
     fn terms_replace_the_policys_own() {
-        let text = with_terms("version: 1\nproposal_valid_s: 900\nauto: []\n", Terms { proposal_valid_s: 7 });
-        assert_eq!(text, "version: 1\nauto: []\nproposal_valid_s: 7\n");
+        let policy = "version: 1\nproposal_valid_s: 900\nauto:\n  - a\n  - b\nhosts: all\n";
+        let terms = |only_by_people| Terms { proposal_valid_s: 7, only_by_people };
+        let granted = "version: 1\nauto:\n  - a\n  - b\nhosts: all\nproposal_valid_s: 7\n";
+        assert_eq!(with_terms(policy, terms(false)), granted);
+        assert_eq!(
+            with_terms(policy, terms(true)),
+            "version: 1\nhosts: all\nproposal_valid_s: 7\nauto: []\n"
+        );
     }
 }

@@ -248,7 +248,7 @@ mod tests {
         ] {
             let mut one = seen("a", 1, Some(playbook));
             one.phase = phase;
-            one.plan = Some(PlanSeen { digest: "d".into(), waits, decisions: 0 });
+            one.plan = Some(PlanSeen { digest: "d".into(), waits, ..PlanSeen::default() });
             let mut track = Track::new(&map, &kinds, "SOP-X", &[]);
             track.update(vec![one]);
             assert_eq!(track.waiting().is_some(), expected, "{playbook} {waits} {phase:?}");

@@ -1,12 +1,10 @@
 //! What is fuzzed, and what must hold of every input.
 
+use super::authority;
 use super::mutate::CANARIES;
-use sopwith_domain::action::Action;
-use sopwith_domain::approval::{Approval, Basis};
 use sopwith_domain::declaration::Declaration;
 use sopwith_domain::ids::{Digest, HostId};
-use sopwith_domain::order::{Order, SignedText};
-use sopwith_domain::plan::Plan;
+use sopwith_domain::order::SignedText;
 use sopwith_domain::playbook::{Case, Playbook};
 use sopwith_domain::policy::Policy;
 use sopwith_domain::run::{End, Record, StepResult, UndoResult, What};
@@ -14,7 +12,6 @@ use sopwith_domain::signal::{Signal, Subject};
 use sopwith_domain::time::Timestamp;
 use sopwith_domain::value::ValueType;
 use sopwith_protocol::signature::AllowedSigners;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// One reader.
@@ -64,14 +61,26 @@ pub const TARGETS: &[Target] = &[
     Target { name: "signal", about: "a signal as a host sends it", seeds: signals, holds: signal },
     Target { name: "record", about: "an entry of the run journal", seeds: records, holds: record },
     Target {
+        name: "matching",
+        about: "a signal against the shipped SOPs: one choice in any order, plans without foreign text",
+        seeds: signals,
+        holds: authority::matching,
+    },
+    Target {
         name: "warrant",
-        about: "an order: a changed one leads to the same plan or to none",
-        seeds: orders,
-        holds: warrant,
+        about: "an order: a changed one is admitted for the very plan that people approved, or not at all",
+        seeds: authority::orders,
+        holds: authority::warrant,
+    },
+    Target {
+        name: "seal",
+        about: "a signed text: no other text and no other purpose passes under its signature",
+        seeds: authority::sealed,
+        holds: authority::seal,
     },
 ];
 
-fn folder(name: &str) -> Vec<Vec<u8>> {
+pub(super) fn folder(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -84,11 +93,11 @@ fn texts(all: &[&str]) -> Vec<Vec<u8>> {
     all.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
-fn text(input: &[u8]) -> Option<&str> {
+pub(super) fn text(input: &[u8]) -> Option<&str> {
     std::str::from_utf8(input).ok()
 }
 
-fn must(holds: bool, words: impl FnOnce() -> String) -> Result<(), String> {
+pub(super) fn must(holds: bool, words: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(words()) }
 }
 
@@ -231,7 +240,7 @@ fn capture(input: &[u8]) -> Result<bool, String> {
     Ok(taken)
 }
 
-fn clean(text: &str) -> Result<(), String> {
+pub(super) fn clean(text: &str) -> Result<(), String> {
     must(!text.chars().any(char::is_control), || format!("{text:?} holds a control character"))
 }
 
@@ -296,56 +305,4 @@ where
         .map_err(|e| format!("written it cannot be read: {e}"))?;
     must(again == *read, || "it reads differently the second time".into())?;
     Ok(true)
-}
-
-/// The plan, with its playbook, of every shipped case that leads to one.
-fn plans() -> &'static BTreeMap<Digest, (Playbook, Plan)> {
-    static PLANS: std::sync::OnceLock<BTreeMap<Digest, (Playbook, Plan)>> = std::sync::OnceLock::new();
-    PLANS.get_or_init(|| {
-        let documents = folder("playbooks");
-        let playbooks: Vec<Playbook> =
-            documents.iter().filter_map(|text| Playbook::parse(self::text(text)?).ok()).collect();
-        let cases = folder("playbooks/cases");
-        let cases = cases.iter().filter_map(|text| Case::parse_all(self::text(text)?).ok()).flatten();
-        let planned = cases.filter_map(|case| {
-            let plan = case.hold(&playbooks).ok()??;
-            let playbook = playbooks.iter().find(|p| p.id == plan.playbook)?.clone();
-            Some((plan.digest(), (playbook, plan)))
-        });
-        planned.collect()
-    })
-}
-
-fn orders() -> Vec<Vec<u8>> {
-    let order = |plan: &Plan| Order {
-        target: plan.target.clone(),
-        plan: plan.digest(),
-        parameters: plan.parameters.clone(),
-        approval: Approval {
-            plan: plan.digest(),
-            basis: Basis::People { decisions: vec![], required: 1 },
-            granted_at: Timestamp(0),
-            expires_at: Timestamp(1),
-        },
-        playbook: SignedText { text: String::new(), signature: String::new() },
-        policy: None,
-    };
-    plans().values().filter_map(|(_, plan)| serde_json::to_vec(&order(plan)).ok()).collect()
-}
-
-/// An order that was changed on its way leads to the very plan that its digest names, or to none. Nothing of it that is
-/// no parameter's value is part of a command line.
-fn warrant(input: &[u8]) -> Result<bool, String> {
-    let Ok(order) = serde_json::from_slice::<Order>(input) else { return Ok(false) };
-    let Some((playbook, plan)) = plans().get(&order.plan) else { return Ok(false) };
-    let Ok(built) = Plan::build(playbook, order.target.clone(), order.parameters.clone()) else {
-        return Ok(false);
-    };
-    must((built.digest() == order.plan) == (built == *plan), || "another plan has the same digest".into())?;
-    for step in &built.steps {
-        if let Action::Command { argv, .. } = &step.action {
-            must(argv.iter().all(|word| !word.contains(['\n', '\0'])), || format!("{argv:?}"))?;
-        }
-    }
-    Ok(built == *plan)
 }

@@ -41,7 +41,9 @@ pub fn place(binaries: &Path, host: &Host, config: &str) -> Result<(), AgentErro
         host.write(to, &text, 0o644)?;
     }
     host.write(CONFIG, config.as_bytes(), 0o644)?;
-    host.sh("systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload")?
+    // Only the agent's own folders: what another lacks is not for an installation to mend.
+    let own = packaged()[3].1;
+    host.sh(&format!("systemd-sysusers && systemd-tmpfiles --create {own} && systemctl daemon-reload"))?
         .expect("prepare the host for the agent")?;
     Ok(())
 }

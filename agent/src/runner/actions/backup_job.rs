@@ -2,11 +2,12 @@
 //! names, and waited for; or it is stopped, where it holds its lock and does nothing. A second job is never started
 //! beside one that runs, and a lock file is never touched.
 //!
-//! Undoing a run ends it if it still runs, and moves what it put into the backup's folder aside: what a failed run left
-//! must not pass for a backup. A repository keeps what was added to it, and the undo says so.
+//! Undoing a run ends it if it still runs, and moves what it put into the backup's folder to quarantine, or aside where
+//! quarantine is on another file system: what a failed run left must not pass for a backup. A repository keeps what was
+//! added to it, and the undo says so.
 
 use super::act::{Act, At};
-use super::aside::{Aside, few};
+use super::aside::{Aside, Named, few};
 use super::backup_files::{aside_of, is_manifest};
 use super::command;
 use super::own::{QUESTION_MS, about};
@@ -116,7 +117,7 @@ impl Run<'_> {
     }
 
     /// Returns what is new in the folder and looks like this backup's.
-    fn news(&self, at: &At<'_>, prior: &Prior) -> Result<Vec<super::aside::Named>, String> {
+    fn news(&self, at: &At<'_>, prior: &Prior) -> Result<Vec<Named>, String> {
         let Some((files, aside)) = self.files(at)? else { return Ok(Vec::new()) };
         let before = Self::names(at, prior)?;
         let all = aside.files()?;
@@ -140,6 +141,18 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Moves files out of the backup's folder, and returns where they are. Nothing is copied, so that it takes no room.
+fn put_away(at: &At<'_>, aside: &Aside, files: &[Named]) -> Result<PathBuf, String> {
+    let own = Aside { directory: aside.directory.clone(), root: at.bench.quarantine.root().to_owned() };
+    if own.put(at.step, files).is_ok() {
+        return Ok(at.bench.quarantine.folder(at.step));
+    }
+    // What has gone already is passed over.
+    aside.prepare_again(at.step)?;
+    aside.put(at.step, files)?;
+    Ok(aside.root.clone())
 }
 
 /// Says whether a file is an archive of this backup, a checksum, or one of them half-written.
@@ -251,10 +264,9 @@ impl Act for Run<'_> {
         let news = self.news(at, prior)?;
         let mut text = "the job left nothing in its folder".to_owned();
         if !news.is_empty() {
-            aside.prepare_again(at.step)?;
             let names = few(news.iter().map(|file| file.name.clone()).collect());
-            aside.put(at.step, &news)?;
-            text = format!("what the job left is in {}: {names}", aside.root.display());
+            let away = put_away(at, &aside, &news)?;
+            text = format!("what the job left is in {}: {names}", away.display());
         }
         aside.tidy(at.step, prior.was_there);
         let gone: Vec<String> = before.difference(&there).cloned().collect();

@@ -248,7 +248,10 @@ pub fn undo(
     for (name, kept) in &manifest {
         let back = place(choice, name).and_then(|place| give_back(quarantine, step, &place, kept));
         if let Err(what) = back {
-            residue.push(what);
+            residue.push(format!(
+                "{what}; it is kept in {}",
+                quarantine.folder(step).join(&kept.name).display()
+            ));
         }
     }
     if residue.is_empty() {

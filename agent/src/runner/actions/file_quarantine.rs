@@ -1,8 +1,10 @@
 //! `file.quarantine`: moves one file out of the way. Undo puts it back where its name is still free; a file that
-//! somebody has put there since stays, and the undo says so as residue.
+//! somebody has put there since stays, and the undo says so as residue. The pidfile of a dead process is nobody's: a
+//! service that the same run started, and ended when it was undone, may leave one behind.
 
 use super::act::{Act, At};
 use super::place::Place;
+use super::processes;
 use super::quarantine::{Kept, Quarantine};
 use serde::{Deserialize, Serialize};
 use sopwith_domain::run::{Effect, StepContext};
@@ -49,7 +51,23 @@ pub fn undo(
     path: &AbsPath,
     prior: &Prior,
 ) -> Result<String, String> {
-    give_back(quarantine, step, &Place::of(path)?, &prior.kept)
+    let place = Place::of(path)?;
+    if !here(&place, &prior.kept)? && replaced_by_a_dead_ones(quarantine, step, &place, &prior.kept) {
+        place.remove()?;
+    }
+    give_back(quarantine, step, &place, &prior.kept)
+}
+
+/// Says whether a pidfile was moved away, and in its place is that of a process that is dead by now.
+fn replaced_by_a_dead_ones(
+    quarantine: &Quarantine,
+    step: StepContext<'_>,
+    place: &Place,
+    kept: &Kept,
+) -> bool {
+    let pid = |place: &Place| processes::of_pidfile(place.open(false).ok()??).ok();
+    let was_one = quarantine.place(step, &kept.name).is_ok_and(|away| pid(&away).is_some());
+    was_one && pid(place).is_some_and(processes::is_dead)
 }
 
 /// Puts a kept file back, or finds that it is back.

@@ -4,7 +4,11 @@ use rustix::fs::{Stat, stat};
 use sopwith_domain::value::ProcessRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// Longest pidfile, in bytes.
+const PIDFILE_BYTES_MAX: u64 = 64;
 
 /// One line of /proc/PID/stat, as far as it is needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +34,21 @@ pub fn look(pid: u32) -> Option<Process> {
 /// Says whether the process is still this one and not over (a zombie is over).
 pub fn lives(process: ProcessRef) -> bool {
     look(process.pid).is_some_and(|p| p.start_ticks == process.start_ticks && !matches!(p.state, 'Z' | 'X'))
+}
+
+/// Returns the number that a pidfile holds.
+///
+/// # Errors
+/// It cannot be read, or holds something else.
+pub fn of_pidfile(file: fs::File) -> Result<u32, String> {
+    let mut text = String::new();
+    file.take(PIDFILE_BYTES_MAX).read_to_string(&mut text).map_err(|e| e.to_string())?;
+    text.trim().parse().map_err(|_| "it holds no process number".to_owned())
+}
+
+/// Says whether no process has this number, or only one that is over.
+pub fn is_dead(pid: u32) -> bool {
+    look(pid).is_none_or(|p| matches!(p.state, 'Z' | 'X'))
 }
 
 /// Returns every process.

@@ -47,6 +47,11 @@ impl Quarantine {
         Self { root }
     }
 
+    /// Returns the folder of all runs.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Returns the step's folder, which may not exist.
     pub fn folder(&self, step: StepContext<'_>) -> PathBuf {
         self.root.join(step.run.to_string()).join(step.index.to_string())
@@ -180,14 +185,15 @@ impl Quarantine {
     ) -> Result<Place, String> {
         let waiting = beside(step, to)?;
         waiting.remove()?;
-        let mut target = waiting.create()?;
-        let sha256 = copy(file, &mut target).map_err(|e| to.failed("write a copy beside", e))?;
-        if Some(&sha256) != kept.sha256.as_ref() {
-            waiting.remove()?;
-            return Err(to.failed("put back", "the copy in quarantine is not what was kept"));
+        let made = waiting.create().and_then(|mut target| fill(kept, file, &mut target, to));
+        match made {
+            Ok(()) => Ok(waiting),
+            Err(e) => {
+                // Half a copy would only take the room that is missing.
+                waiting.remove()?;
+                Err(e)
+            }
         }
-        kept.meta.apply(&target).map_err(|e| to.failed("put back mode, owner and times of", e))?;
-        Ok(waiting)
     }
 }
 
@@ -216,6 +222,15 @@ impl Kept {
 /// The folder cannot be held.
 pub fn beside(step: StepContext<'_>, place: &Place) -> Result<Place, String> {
     place.beside(format!(".sopwith-{}-{}.tmp", step.run.short(), step.index))
+}
+
+/// Makes `target` a copy of the kept `file`, with all that it was.
+fn fill(kept: &Kept, file: &File, target: &mut File, to: &Place) -> Result<(), String> {
+    let sha256 = copy(file, target).map_err(|e| to.failed("write a copy beside", e))?;
+    if Some(&sha256) != kept.sha256.as_ref() {
+        return Err(to.failed("put back", "the copy in quarantine is not what was kept"));
+    }
+    kept.meta.apply(target).map_err(|e| to.failed("put back mode, owner and times of", e))
 }
 
 /// Copies all bytes and returns their SHA-256.

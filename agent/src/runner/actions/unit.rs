@@ -17,6 +17,9 @@ const LEFT_JOB_POLL_MS: u64 = 50;
 /// Longest time an undo's job may take where the step's own timeout is shorter, in milliseconds.
 const UNDO_MS_MIN: i64 = 30_000;
 
+/// What systemd calls it where a unit was started too often.
+const START_LIMIT: &str = "start-limit-hit";
+
 /// What is asked of the unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Doing {
@@ -54,10 +57,22 @@ pub fn perform(
 ) -> Result<String, String> {
     match doing {
         Doing::ResetFailed => systemd.reset_failed(unit)?,
+        Doing::Job(Job::Start) => start(systemd, unit, timeout_ms)?,
         Doing::Job(job) => systemd.job(job, unit, timeout_ms)?,
     }
     let now = systemd.state(unit)?;
     Ok(format!("{unit} is {} ({})", now.active_state, now.sub_state))
+}
+
+/// Starts a unit. One that systemd refuses, because it was started too often, is cleared of that count: whoever approved
+/// the start wants it. That is no step of its own, because nothing could make the unit `failed` again after it.
+fn start(systemd: &mut Systemd, unit: &UnitName, timeout_ms: i64) -> Result<(), String> {
+    let started = systemd.job(Job::Start, unit, timeout_ms);
+    if started.is_ok() || systemd.result(unit)? != START_LIMIT {
+        return started;
+    }
+    systemd.reset_failed(unit)?;
+    systemd.job(Job::Start, unit, timeout_ms)
 }
 
 /// Waits for a job that was under way when the runner died, and returns what the unit is after it.

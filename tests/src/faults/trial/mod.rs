@@ -61,8 +61,8 @@ impl<'a> Trial<'a> {
         scenario: Scenario,
     ) -> Result<Trial<'a>, ProductError> {
         let expire = scenario == Scenario::Expire;
-        let product =
-            (setup.start)(Terms { proposal_valid_s: if expire { EXPIRE_S } else { PROPOSAL_VALID_S } })?;
+        let proposal_valid_s = if expire { EXPIRE_S } else { PROPOSAL_VALID_S };
+        let product = (setup.start)(Terms { proposal_valid_s, only_by_people: false })?;
         let count = match scenario {
             Scenario::Hosts(count) => count,
             Scenario::Replay => 2,
@@ -89,18 +89,7 @@ impl<'a> Trial<'a> {
     }
 
     fn wait_quiet(&mut self) -> Result<(), ProductError> {
-        self.hosts.iter().try_for_each(|host| await_connected(self.product.as_ref(), host))?;
-        let (started, mut since, mut known) = (Instant::now(), Instant::now(), usize::MAX);
-        while since.elapsed() < QUIET && started.elapsed() < QUIET_LIMIT {
-            let mut count = 0;
-            for host in &self.hosts {
-                count += self.product.incidents(host)?.len();
-            }
-            if count != known {
-                (since, known) = (Instant::now(), count);
-            }
-            thread::sleep(POLL);
-        }
+        await_quiet(self.product.as_ref(), &self.hosts)?;
         for host in &self.hosts {
             let before = self.product.incidents(host)?;
             for seen in &before {
@@ -285,7 +274,7 @@ impl<'a> Trial<'a> {
 }
 
 /// Brings a victim up that is well, and does what its operator does before he lets an agent watch it.
-fn victim(setup: &Setup<'_>, number: u32) -> Result<Host, ProductError> {
+pub(super) fn victim(setup: &Setup<'_>, number: u32) -> Result<Host, ProductError> {
     let host = Host::up(setup.lab, &format!("victim-{number}"), setup.victim)?;
     require_healthy(&host)?;
     host.sh_for(setup.ready, SCRIPT_LIMIT)?.expect("make the victim ready")?;
@@ -294,14 +283,31 @@ fn victim(setup: &Setup<'_>, number: u32) -> Result<Host, ProductError> {
 
 /// Brings one victim up under a fresh installation and returns both once the agent is connected.
 pub(super) fn one_victim(setup: &Setup<'_>) -> Result<(Box<dyn Product>, Host), ProductError> {
-    let mut product = (setup.start)(Terms { proposal_valid_s: PROPOSAL_VALID_S })?;
+    let mut product = (setup.start)(Terms { proposal_valid_s: PROPOSAL_VALID_S, only_by_people: false })?;
     let host = victim(setup, 1)?;
     product.install(&host)?;
     await_connected(product.as_ref(), &host)?;
     Ok((product, host))
 }
 
-fn await_connected(product: &dyn Product, host: &Host) -> Result<(), ProductError> {
+/// Waits until the agents of all hosts are connected and nothing new is raised.
+pub(super) fn await_quiet(product: &dyn Product, hosts: &[Host]) -> Result<(), ProductError> {
+    hosts.iter().try_for_each(|host| await_connected(product, host))?;
+    let (started, mut since, mut known) = (Instant::now(), Instant::now(), usize::MAX);
+    while since.elapsed() < QUIET && started.elapsed() < QUIET_LIMIT {
+        let mut count = 0;
+        for host in hosts {
+            count += product.incidents(host)?.len();
+        }
+        if count != known {
+            (since, known) = (Instant::now(), count);
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+pub(super) fn await_connected(product: &dyn Product, host: &Host) -> Result<(), ProductError> {
     let started = Instant::now();
     while !product.connected(host)? {
         if started.elapsed() > CONNECT_LIMIT {

@@ -196,6 +196,35 @@ fn what_changed_between_capture_and_step_is_not_touched() {
     }
 }
 
+/// A service that the run started writes its pidfile, and leaves it behind when the undo of its start kills it.
+#[test]
+fn a_pidfile_that_the_dead_left_makes_room_for_the_one_before() {
+    let own = std::process::id();
+    let cases = [
+        // What was moved away, what is there when it is undone, and whether the old one comes back.
+        ("4000001\n", "4000002\n".to_owned(), true),
+        ("4000001\n", format!("{own}\n"), false),
+        ("4000001\n", "somebody's notes\n".to_owned(), false),
+        ("notes\n", "4000002\n".to_owned(), false),
+    ];
+    for (old, new, expected) in cases {
+        let mut world = World::new();
+        world.file("x.pid", old, 10);
+        let before = world.fingerprint();
+        let step = step(Action::FileQuarantine { path: world.path("x.pid") });
+        let prior = capture(&mut world.bench, context(&step)).expect("captured");
+        perform(&mut world.bench, context(&step), &prior);
+        fs::write(world.real("x.pid"), &new).expect("write");
+        for _ in 0..2 {
+            let undone = undo(&mut world.bench, context(&step), &prior);
+            assert_eq!(restored(&undone), expected, "{old:?} {new:?}: {undone:?}");
+            assert_eq!(world.fingerprint() == before, expected, "{old:?} {new:?}");
+        }
+        let there = fs::read_to_string(world.real("x.pid")).expect("there");
+        assert_eq!(there, if expected { old.to_owned() } else { new });
+    }
+}
+
 #[test]
 fn lines_written_to_a_truncated_log_stay_behind_the_old_ones() {
     for append in [true, false] {
