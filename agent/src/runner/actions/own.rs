@@ -87,12 +87,14 @@ pub fn hand(check: &Word, deed: &str, arguments: &[String]) -> Vec<String> {
     words.into_iter().chain(arguments.iter().cloned()).collect()
 }
 
-/// Something that is done whole by a process of this program, and of which nothing can be put back.
+/// Something that is done whole by a process of this program, and mostly of which nothing can be put back.
 #[derive(Clone, Debug)]
 pub struct Deed {
     pub words: Vec<String>,
     /// Asks whether it took effect; without it the deed only looks.
     pub took: Option<Vec<String>>,
+    /// Takes it back.
+    pub back: Option<Vec<String>>,
     /// Whether that nothing can be put back is a loss.
     pub irreversible: bool,
     /// Whether it may have been done in part, so that `took` does not tell that nothing was.
@@ -124,11 +126,18 @@ impl Deed {
                 hand(name, "postgresql-drop-slot", &[slot.to_string(), retained_mb.to_string()]),
                 Some(hand(name, "postgresql-slot-absent", &[slot.to_string()])),
             ),
+            Action::PostgresqlAllowWrites { name } => {
+                (hand(name, "postgresql-allow-writes", &[]), Some(hand(name, "postgresql-writable", &[])))
+            }
             other => (vec![other.name().into()], None),
+        };
+        let back = match action {
+            Action::PostgresqlAllowWrites { name } => Some(hand(name, "postgresql-forbid-writes", &[])),
+            _ => None,
         };
         let irreversible = action.undo() == Undo::Irreversible;
         let in_parts = matches!(action, Action::PostgresqlTerminateIdle { .. });
-        Self { words, took, irreversible, in_parts, what: action.sentence() }
+        Self { words, took, back, irreversible, in_parts, what: action.sentence() }
     }
 }
 
@@ -141,6 +150,12 @@ impl Act for Deed {
     }
 
     fn capture(&self, at: &mut At<'_>) -> Result<(), String> {
+        // What is so already would be undone to what it never was.
+        if let (Some(took), Some(_)) = (&self.took, &self.back)
+            && let Ok(so) = at.bench.ask(took, QUESTION_MS, None)?
+        {
+            return Err(format!("there is nothing to do: {so}"));
+        }
         match self.words.as_slice() {
             [what, question, name] if what == "backup" => {
                 let backup = at.bench.backup(&Word::new(name.as_str()).map_err(|e| e.to_string())?)?;
@@ -168,6 +183,12 @@ impl Act for Deed {
     }
 
     fn undo(&self, at: &mut At<'_>, (): &()) -> Result<String, String> {
+        if let Some(back) = &self.back {
+            return match self.probe(at, &())? {
+                Effect::None { detail } => Ok(detail),
+                _ => at.bench.ask(back, QUESTION_MS, None)?,
+            };
+        }
         if !self.irreversible {
             return Ok("nothing is to be put back".into());
         }
