@@ -2,7 +2,7 @@
 //! <https://bford.info/cachedir/>, or a name that by custom means nothing else. Looked for where the administrator named
 //! nothing that may go.
 
-use super::mounts::Usage;
+use super::mounts::{Usage, called};
 use super::walk::Folder;
 use crate::watcher::report::Fault;
 use sopwith_domain::value::{AbsPath, Value};
@@ -91,7 +91,7 @@ impl<'a> Biggest<'a> {
         // What lies at the very top is the file system's own, whatever it is called.
         let may_go = |kind: &Kind| *kind == Kind::Marked || folder.path != self.mount;
         let Some(kind) = kind(&folder.path).filter(may_go) else { return };
-        let path = folder.path.to_str().and_then(|path| AbsPath::new(path).ok());
+        let path = called(&folder.path).to_str().and_then(|path| AbsPath::new(path).ok());
         self.best = path.map(|path| Cache { path, kind, files, bytes }).or(self.best.take());
     }
 }

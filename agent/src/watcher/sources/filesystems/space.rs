@@ -2,7 +2,7 @@
 //! still holds, and the biggest files, for people. Every walk is bounded in files and in time, and follows no link.
 
 use super::caches;
-use super::mounts::Usage;
+use super::mounts::{self, Usage};
 use super::walk::{self, Folder, walk};
 use crate::config::{CORES, CORES_PATTERN, LiveLogs, Mount};
 use crate::watcher::files;
@@ -25,13 +25,13 @@ const HELD_PERCENT: u64 = 20;
 /// Adds to a fault what is known of the space on its mount. `state` is where the agent keeps its own: there nothing is
 /// freed by moving it to quarantine.
 pub(super) fn explain(fault: &mut Fault, mount: &AbsPath, told: Option<&Mount>, usage: &Usage, state: &Path) {
-    let Ok(device) = fs::metadata(mount.as_str()).map(|m| m.dev()) else { return };
+    let top = &mounts::seen_at(mount);
+    let Ok(device) = fs::metadata(top).map(|m| m.dev()) else { return };
     if fs::metadata(state).is_ok_and(|m| m.dev() == device) {
         fault.field("holds_agent", Value::Boolean(true));
     }
     add_reclaim(fault, told, device);
-    let top = Path::new(mount.as_str());
-    let (mut caches, mut biggest) = (caches::Biggest::of(top, usage), Vec::new());
+    let (mut caches, mut biggest) = (caches::Biggest::of(top, usage), Vec::<(u64, PathBuf)>::new());
     walk(top, device, |folder| {
         caches.take(folder);
         name_biggest(folder, &mut biggest);
@@ -55,7 +55,7 @@ pub(super) fn explain(fault: &mut Fault, mount: &AbsPath, told: Option<&Mount>, 
     }
     let biggest: Vec<_> = biggest
         .into_iter()
-        .map(|(bytes, path): (u64, PathBuf)| format!("{:>9} KiB  {}", bytes >> 10, path.display()))
+        .map(|(bytes, path)| format!("{:>9} KiB  {}", bytes >> 10, mounts::called(&path).display()))
         .collect();
     fault.show("biggest files", &biggest.join("\n"));
 }
