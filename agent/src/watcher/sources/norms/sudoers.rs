@@ -161,11 +161,16 @@ fn understood(host: &Host<'_>, looked: &mut Looked) {
     if said.lines().all(of_modes) {
         return;
     }
-    let (path, line) = said.lines().find_map(place).unwrap_or(("/etc/sudoers", 0));
     // A file that others can write is told as such; visudo says no more of it.
-    if looked.breaches.iter().any(|b| b.norm == norm::SUDOERS_WRITABLE && b.subject == norm::file(path)) {
+    let told = |path: &str| {
+        looked.breaches.iter().any(|b| b.norm == norm::SUDOERS_WRITABLE && b.subject == norm::file(path))
+    };
+    let mut places = said.lines().filter(|line| !of_modes(line)).filter_map(place).peekable();
+    let named = places.peek().is_some();
+    let Some((path, line)) = places.find(|(path, _)| !told(path)).or((!named).then_some(("/etc/sudoers", 0)))
+    else {
         return;
-    }
+    };
     let first = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let breach = Breach::new(
         norm::SUDOERS_INVALID,
