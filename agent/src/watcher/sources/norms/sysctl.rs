@@ -50,8 +50,7 @@ const BRIDGES: &[&str] = &[
 ];
 /// Files of the host's own packet filter, and the words by which they pass on packets of others.
 const FILTERS: &[&str] = &["/etc/nftables.conf", "/etc/iptables/rules.v4", "/etc/iptables/rules.v6"];
-const PASSES: &[&str] =
-    &["masquerade", "MASQUERADE", "snat to", "-j SNAT", "dnat to", "-j DNAT", "-A FORWARD", "oifname"];
+const PASSES: &[&str] = &["masquerade", "MASQUERADE", "snat to", "-j SNAT", "dnat to", "-j DNAT"];
 
 /// What a file says of a setting.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -361,7 +360,7 @@ mod tests {
             ("/etc/hosts", "", "edge-router", "forwards=true declared_role=edge-router"),
             ("/etc/nftables.conf", "# ip saddr 10.0.0.0/8 masquerade\n", "", ""),
             ("/etc/nftables.conf", "  ip saddr 10.0.0.0/8 masquerade\n", "", "forwards=true"),
-            ("/etc/iptables/rules.v4", "-A FORWARD -i eth1 -j ACCEPT\n", "", "forwards=true"),
+            ("/etc/iptables/rules.v4", "-A POSTROUTING -o eth0 -j MASQUERADE\n", "", "forwards=true"),
             ("/sys/class/net/docker0", "", "", "forwards=true"),
             ("/sys/class/net/eth1", "", "", ""),
         ] {
