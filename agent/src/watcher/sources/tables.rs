@@ -43,7 +43,8 @@ struct Full {
 impl Source for Full {
     fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
         Box::pin(async move {
-            let watched = Watched::new(self.config, Proc::default());
+            let mut watched = Watched::new(self.config, Proc::default());
+            watched.groups = groups::Groups::find();
             rounds::run(watched, Asleep, &sink, &self.afresh, &stop).await
         })
     }
@@ -75,7 +76,7 @@ impl Watched {
             proc,
             owners: Owners::default(),
             full: BTreeSet::new(),
-            groups: groups::Groups::find(),
+            groups: groups::Groups::none(),
         }
     }
 

@@ -38,6 +38,10 @@ impl Groups {
         Self::at(root, Path::new(TRANSIENT))
     }
 
+    pub(super) fn none() -> Self {
+        Self::at(None, Path::new(TRANSIENT))
+    }
+
     fn at(root: Option<PathBuf>, transient: &Path) -> Self {
         Self { root, transient: transient.into(), near: BTreeSet::new(), looks: 0, faults: Vec::new() }
     }
