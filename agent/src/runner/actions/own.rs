@@ -139,23 +139,9 @@ impl Deed {
         let in_parts = matches!(action, Action::PostgresqlTerminateIdle { .. });
         Self { words, took, back, irreversible, in_parts, what: action.sentence() }
     }
-}
 
-impl Act for Deed {
-    type Prior = ();
-
-    fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
-        self.capture(at)?;
-        Ok(format!("would be done: {}", self.what))
-    }
-
-    fn capture(&self, at: &mut At<'_>) -> Result<(), String> {
-        // What is so already would be undone to what it never was.
-        if let (Some(took), Some(_)) = (&self.took, &self.back)
-            && let Ok(so) = at.bench.ask(took, QUESTION_MS, None)?
-        {
-            return Err(format!("there is nothing to do: {so}"));
-        }
+    /// Asks the host's configuration whether it knows what this is about.
+    fn known(&self, at: &At<'_>) -> Result<(), String> {
         match self.words.as_slice() {
             [what, question, name] if what == "backup" => {
                 let backup = at.bench.backup(&Word::new(name.as_str()).map_err(|e| e.to_string())?)?;
@@ -164,6 +150,27 @@ impl Act for Deed {
                     false => Ok(()),
                 }
             }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Act for Deed {
+    type Prior = ();
+
+    fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
+        self.known(at)?;
+        Ok(format!("would be done: {}", self.what))
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<(), String> {
+        self.known(at)?;
+        // What is so already would be undone to what it never was.
+        match (&self.took, &self.back) {
+            (Some(took), Some(_)) => match at.bench.ask(took, QUESTION_MS, None)? {
+                Ok(so) => Err(format!("there is nothing to do: {so}")),
+                Err(_) => Ok(()),
+            },
             _ => Ok(()),
         }
     }
