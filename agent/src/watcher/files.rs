@@ -130,7 +130,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, copy) = (folder.path().join("a.conf"), folder.path().join("copy"));
         let files = [ConfigFile { path: abs(&path), known_good: abs(&copy) }];
-        [&path, &copy].map(|file| std::fs::write(file, "x").expect("written"));
+        [&path, &copy].into_iter().for_each(|file| std::fs::write(file, "x").expect("written"));
         for (now, good, set_mode) in [
             (0o644, 0o644, None),
             (0o600, 0o644, Some("0644")),
