@@ -363,5 +363,20 @@ fn sessions_of_postgresql_that_do_nothing_are_ended_and_no_others() {
     assert!(!done(&one(&mut world, drop_slot("Robert")).0), "no slot has such a name");
     assert!(done(&one(&mut world, drop_slot("old_standby")).0));
     assert_eq!(server.ask("select count(*) from pg_replication_slots"), "0");
+    // Writes that ALTER SYSTEM forbids are allowed, and forbidden again when that is undone, once or twice.
+    let (read_only, on) =
+        ("show default_transaction_read_only", "alter system set default_transaction_read_only = on");
+    server.ask(on);
+    server.ask("select pg_reload_conf()");
+    server.wait(read_only, "on");
+    let allow = step(Action::PostgresqlAllowWrites { name: name() });
+    let prior = capture(&mut world, &allow);
+    assert!(done(&actions::perform(&mut world.bench, context(&allow), &prior)));
+    assert_eq!(server.ask(read_only), "off");
+    for _ in 0..2 {
+        let undone = actions::undo(&mut world.bench, context(&allow), &prior);
+        assert!(!matches!(undone, UndoResult::Residue { .. }), "{undone:?}");
+        assert_eq!(server.ask(read_only), "on");
+    }
     drop(sessions);
 }

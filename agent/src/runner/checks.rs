@@ -202,6 +202,9 @@ fn ask(bench: &mut Workbench, settings: &Settings, check: &Check) -> Seen {
         Check::PostgresqlSlotAbsent { name, slot } => {
             told(bench.ask(&hand(name, "postgresql-slot-absent", &[slot.to_string()]), QUESTION_MS, None))
         }
+        Check::PostgresqlWritable { name } => {
+            told(bench.ask(&hand(name, "postgresql-writable", &[]), QUESTION_MS, None))
+        }
         Check::RedisPersisting { name } => {
             told(bench.ask(&hand(name, "redis-persisting", &[]), QUESTION_MS, None))
         }

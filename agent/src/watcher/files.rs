@@ -7,8 +7,9 @@ use crate::config::ConfigFile;
 use sopwith_domain::value::{AbsPath, ProcessRef, UnitName, Value};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Longest configuration file that is compared, in bytes.
 const COMPARED_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -54,6 +55,40 @@ pub fn add_drift(fault: &mut Fault, drifted: Option<&ConfigFile>) {
     }
 }
 
+/// Adds the first file that fewer may read than its known-good copy, since after the service began to run well: one that
+/// gives up root does not start with it. That a copy is kept under other rights means nothing by itself.
+pub fn add_closed(fault: &mut Fault, files: &[ConfigFile], ran_well: Option<SystemTime>) {
+    let since = ran_well.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let Some(since_s) = since.and_then(|since| i64::try_from(since.as_secs()).ok()) else { return };
+    let closed = files.iter().find_map(|file| {
+        let now = std::fs::metadata(file.path.path()).ok()?;
+        let good = std::fs::metadata(file.known_good.path()).ok()?;
+        let taken = good.mode() & !now.mode() & 0o444 != 0;
+        let given = now.mode() & 0o004 == 0 && (now.uid(), now.gid()) != (good.uid(), good.gid());
+        (now.ctime() >= since_s && (taken || given)).then_some((file, good))
+    });
+    if let Some((file, good)) = closed {
+        fault.field("closed_path", Value::Path((*file.path).clone()));
+        fault.field("closed_copy", Value::Path((*file.known_good).clone()));
+        fault.word("set_mode", &format!("{:04o}", good.mode() & 0o7777));
+        let name = |list: &str, id: u32| name_of(&std::fs::read_to_string(list).unwrap_or_default(), id);
+        if let (Some(owner), Some(group)) = (name("/etc/passwd", good.uid()), name("/etc/group", good.gid()))
+        {
+            fault.word("set_owner", &owner);
+            fault.word("set_group", &group);
+        }
+    }
+}
+
+/// Returns the name of a number in `/etc/passwd` or `/etc/group`.
+pub fn name_of(list: &str, id: u32) -> Option<String> {
+    list.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let name = parts.next()?;
+        (parts.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    })
+}
+
 /// Returns the process that a pidfile names, if it is alive.
 pub fn named_process(pidfile: &Path) -> Option<ProcessRef> {
     let mut text = String::new();
@@ -87,6 +122,37 @@ mod tests {
 
     fn abs(path: &Path) -> At<AbsPath> {
         At::of(AbsPath::new(path.to_string_lossy().into_owned()).expect("a path"))
+    }
+
+    #[test]
+    fn a_file_that_fewer_may_read_than_its_copy_is_seen() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, copy) = (folder.path().join("a.conf"), folder.path().join("copy"));
+        let files = [ConfigFile { path: abs(&path), known_good: abs(&copy) }];
+        [&path, &copy].into_iter().for_each(|file| std::fs::write(file, "x").expect("written"));
+        for (now, good, set_mode) in [
+            (0o644, 0o644, None),
+            (0o600, 0o644, Some("0644")),
+            (0o640, 0o644, Some("0644")),
+            (0o666, 0o644, None),
+            (0o640, 0o640, None),
+            (0o755, 0o644, None),
+        ] {
+            for (file, mode) in [(&path, now), (&copy, good)] {
+                std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("set");
+            }
+            let mut fault = Fault::new("a.b", "x.y", Subject::Host, Severity::Warning, "");
+            add_closed(&mut fault, &files, None);
+            add_closed(&mut fault, &files, Some(SystemTime::now() + Duration::from_secs(60)));
+            assert!(fault.fields.is_empty(), "it was so before, or nothing is known");
+            add_closed(&mut fault, &files, Some(SystemTime::UNIX_EPOCH));
+            let told =
+                fault.fields.iter().find(|(name, _)| name.as_str() == "set_mode").map(|(_, v)| v.to_string());
+            assert_eq!(told.as_deref(), set_mode, "{now:o} {good:o}");
+        }
+        assert_eq!(name_of("root:x:0:\nadm:x:4:syslog\n", 4).as_deref(), Some("adm"));
+        assert_eq!(name_of("root:x:0:\n", 5), None);
     }
 
     #[test]

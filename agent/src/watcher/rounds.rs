@@ -83,11 +83,14 @@ pub async fn run(
     let mut told = Told::default();
     let mut again = false;
     loop {
-        let (back, seen, took) = tokio::select! {
+        let Looked { back, seen, took, late } = tokio::select! {
             looked = look(looking, sink) => looked?,
             () = stop.cancelled() => return Ok(()),
         };
         looking = back;
+        if late {
+            told.was_late();
+        }
         let wait = looking.wait().max((took * PARTS).min(PACE_MAX));
         told.tell(seen, std::mem::take(&mut again), sink).await?;
         tokio::select! {
@@ -99,24 +102,32 @@ pub async fn run(
     }
 }
 
-async fn look<L: Look>(
-    mut looking: L,
-    sink: &Sink,
-) -> Result<(L, Seen, Duration), super::sources::SourceFailed> {
+/// A look that has ended.
+struct Looked<L> {
+    back: L,
+    seen: Seen,
+    /// Processor time.
+    took: Duration,
+    /// Whether it took so long that the source was said to be broken.
+    late: bool,
+}
+
+async fn look<L: Look>(mut looking: L, sink: &Sink) -> Result<Looked<L>, super::sources::SourceFailed> {
     let mut work = tokio::task::spawn_blocking(move || {
         let before = processor_time();
         let seen = looking.look();
         (looking, seen, processor_time().saturating_sub(before))
     });
-    let done = match tokio::time::timeout(LOOK_TIME_MAX, &mut work).await {
-        Ok(done) => done,
+    let (done, late) = match tokio::time::timeout(LOOK_TIME_MAX, &mut work).await {
+        Ok(done) => (done, false),
         Err(_) => {
             let reason = format!("a look has not ended after {} s", LOOK_TIME_MAX.as_secs());
             sink.state(SourceState::Broken(reason)).await?;
-            work.await
+            (work.await, true)
         }
     };
-    done.map_err(|e| super::sources::SourceFailed::new("look", &e))
+    let (back, seen, took) = done.map_err(|e| super::sources::SourceFailed::new("look", &e))?;
+    Ok(Looked { back, seen, took, late })
 }
 
 /// Returns the processor time of this thread.
@@ -130,12 +141,18 @@ fn processor_time() -> Duration {
 struct Told {
     holds: BTreeMap<(Subject, RuleId), Fault>,
     blind: Option<Vec<String>>,
+    settled: bool,
 }
 
 impl Told {
+    /// Notes that the source was said to be broken meanwhile: how it is now is said again.
+    fn was_late(&mut self) {
+        self.blind = None;
+    }
+
     async fn tell(&mut self, seen: Seen, again: bool, sink: &Sink) -> Result<(), Stopping> {
         let Seen { holds, happened, remember, blind } = seen;
-        let first = self.blind.is_none();
+        let first = !std::mem::replace(&mut self.settled, true);
         let mut reports = self.news(holds);
         reports.extend(
             happened.into_iter().map(|(fault, quiet)| Report::Happened { fault: Box::new(fault), quiet }),
@@ -150,15 +167,23 @@ impl Told {
             true => sink.report_all(reports).await?,
             false => sink.commit(reports, remember).await?,
         }
-        if self.blind.as_ref() != Some(&blind) {
-            let state = match blind.is_empty() {
-                true => SourceState::Well,
-                false => SourceState::Broken(blind.join("; ")),
-            };
-            self.blind = Some(blind);
+        if let Some(state) = self.state(blind) {
             sink.state(state).await?;
         }
         Ok(())
+    }
+
+    /// Returns how the source is, if that is to be said.
+    fn state(&mut self, blind: Vec<String>) -> Option<SourceState> {
+        if self.blind.as_ref() == Some(&blind) {
+            return None;
+        }
+        let state = match blind.is_empty() {
+            true => SourceState::Well,
+            false => SourceState::Broken(blind.join("; ")),
+        };
+        self.blind = Some(blind);
+        Some(state)
     }
 
     /// Returns what is to be said: what holds and is new or changed, and what is over.
@@ -208,6 +233,27 @@ mod tests {
             };
             let news: Vec<_> = told.news(holds).into_iter().map(one).collect();
             assert_eq!(news.join(" "), said);
+        }
+    }
+
+    #[test]
+    fn how_the_source_is_is_said_when_it_changes_and_after_a_look_that_was_late() {
+        let mut told = Told::default();
+        let broken = |why: &str| Some(SourceState::Broken(why.into()));
+        for (late, blind, said) in [
+            (false, "", Some(SourceState::Well)),
+            (false, "", None),
+            (true, "", Some(SourceState::Well)),
+            (false, "x", broken("x")),
+            (false, "x", None),
+            (true, "x", broken("x")),
+            (false, "", Some(SourceState::Well)),
+        ] {
+            if late {
+                told.was_late();
+            }
+            let blind = blind.split_terminator(' ').map(str::to_owned).collect();
+            assert_eq!(told.state(blind), said);
         }
     }
 }

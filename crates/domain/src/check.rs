@@ -75,6 +75,7 @@ pub const CHECKS: &[&str] = &[
     "postgresql.connections-below",
     "postgresql.session-gone",
     "postgresql.slot-absent",
+    "postgresql.writable",
     "redis.persisting",
     "memory.below",
     "command.ok",
@@ -286,6 +287,9 @@ pub enum Check {
     PostgresqlSessionGone { name: Word, pid: i64, start_us: i64 },
     #[serde(rename = "postgresql.slot-absent")]
     PostgresqlSlotAbsent { name: Word, slot: Word },
+    /// Sessions that begin now may write.
+    #[serde(rename = "postgresql.writable")]
+    PostgresqlWritable { name: Word },
     /// Redis could save what it holds when it last tried.
     #[serde(rename = "redis.persisting")]
     RedisPersisting { name: Word },
@@ -366,6 +370,7 @@ impl Check {
             Self::PostgresqlConnectionsBelow { .. } => "postgresql.connections-below",
             Self::PostgresqlSessionGone { .. } => "postgresql.session-gone",
             Self::PostgresqlSlotAbsent { .. } => "postgresql.slot-absent",
+            Self::PostgresqlWritable { .. } => "postgresql.writable",
             Self::RedisPersisting { .. } => "redis.persisting",
             Self::MemoryBelow { .. } => "memory.below",
             Self::CommandOk { .. } => "command.ok",

@@ -2,9 +2,9 @@
 //! A declaration can only forbid or explain; it never permits what would otherwise be refused.
 
 use crate::ids::AccountName;
-use crate::signal::Subject;
+use crate::signal::{Signal, Subject};
 use crate::time::{Timestamp, rfc3339, rfc3339_option};
-use crate::value::Word;
+use crate::value::{Value, Word};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -83,6 +83,7 @@ pub enum Forbidden {
     BrokenDeclarations { file: String },
     Allowed { ip: IpAddr, note: String },
     AllowedAccount { account: AccountName, note: String },
+    ExpectedLoad { load: Load, until: Timestamp },
 }
 
 impl std::fmt::Display for Forbidden {
@@ -99,6 +100,14 @@ impl std::fmt::Display for Forbidden {
             Self::AllowedAccount { account, note } => {
                 write!(f, "the host's administrator allows the account {account}: {note}")
             }
+            Self::ExpectedLoad { load, until } => {
+                let load = match load {
+                    Load::Cpu => "of the processor",
+                    Load::Memory => "of memory",
+                    Load::Io => "of disks",
+                };
+                write!(f, "the host's administrator expects this load {load} until {until}")
+            }
             Self::BrokenDeclarations { file } => {
                 write!(f, "the host's own declarations cannot be read, so nothing runs there: {file}")
             }
@@ -106,7 +115,37 @@ impl std::fmt::Display for Forbidden {
     }
 }
 
+/// Returns which load a signal is about; nothing for one that tells of damage.
+fn load_of(signal: &Signal) -> Option<Load> {
+    let resource = || match signal.fields.iter().find(|(name, _)| name.as_str() == "resource")?.1 {
+        Value::Word(word) => Some(word.as_str()),
+        _ => None,
+    };
+    match (signal.kind.as_str(), resource()) {
+        ("process.runaway", _) | ("pressure.high", Some("cpu")) => Some(Load::Cpu),
+        ("unit.leaking", _) | ("pressure.high", Some("memory")) => Some(Load::Memory),
+        ("pressure.high", Some("io")) => Some(Load::Io),
+        _ => None,
+    }
+}
+
 impl Declarations {
+    /// Returns the load that is meant to be, if a signal is about that.
+    pub fn expected(&self, signal: &Signal, now: Timestamp) -> Option<Forbidden> {
+        let of_signal = load_of(signal)?;
+        self.stated.iter().find_map(|declaration| match declaration {
+            Declaration::Expected { scope, load, from, to }
+                if *load == of_signal
+                    && *from <= now
+                    && now < *to
+                    && scope.iter().any(|covering| covering.covers(&signal.subject)) =>
+            {
+                Some(Forbidden::ExpectedLoad { load: *load, until: *to })
+            }
+            _ => None,
+        })
+    }
+
     /// Returns a fact that is stated by its name.
     pub fn fact(&self, wanted: &Word) -> Option<&Word> {
         self.stated.iter().find_map(|declaration| match declaration {
@@ -175,6 +214,57 @@ mod tests {
         ] {
             let subjects = [subject.parse().expect("a subject")];
             assert_eq!(declared.forbid(&subjects, Timestamp(0)).is_some(), forbidden, "{subject}");
+        }
+    }
+
+    fn signal(kind: &str, subject: &str, resource: Option<&str>) -> Signal {
+        use crate::ids::{Epoch, HostId, RuleId};
+        use crate::signal::{Condition, Severity, SignalKind};
+        let word = |text: &str| Word::new(text).expect("a word");
+        Signal {
+            host: HostId::new("web-1").expect("a host"),
+            epoch: Epoch(1),
+            rule: RuleId::new("rule").expect("a rule"),
+            kind: SignalKind::new(kind).expect("a kind"),
+            subject: subject.parse().expect("a subject"),
+            condition: Condition::Raised,
+            severity: Severity::Warning,
+            summary: String::new(),
+            fields: resource.iter().map(|text| (word("resource"), Value::Word(word(text)))).collect(),
+            evidence: vec![],
+            observed_at: Timestamp(0),
+            cause: None,
+            depends_on: vec![],
+        }
+    }
+
+    #[test]
+    fn a_load_that_is_meant_to_be_is_told_apart_from_others_and_from_damage() {
+        let declared = |scope: &str, load| Declarations {
+            stated: vec![Declaration::Expected {
+                scope: vec![scope.parse().expect("a subject")],
+                load,
+                from: Timestamp(100),
+                to: Timestamp(200),
+            }],
+            broken: Vec::new(),
+        };
+        for (scope, load, kind, subject, resource, at, meant) in [
+            ("host", Load::Cpu, "process.runaway", "process:bash", None, 100, true),
+            ("host", Load::Cpu, "process.runaway", "process:bash", None, 99, false),
+            ("host", Load::Cpu, "process.runaway", "process:bash", None, 200, false),
+            ("host", Load::Memory, "process.runaway", "process:bash", None, 150, false),
+            ("process:bash", Load::Cpu, "process.runaway", "process:bash", None, 150, true),
+            ("process:other", Load::Cpu, "process.runaway", "process:bash", None, 150, false),
+            ("host", Load::Io, "pressure.high", "host", Some("io"), 150, true),
+            ("host", Load::Io, "pressure.high", "host", Some("cpu"), 150, false),
+            ("host", Load::Memory, "unit.leaking", "unit:a.service", None, 150, true),
+            ("host", Load::Memory, "memory.oom-kill", "unit:a.service", None, 150, false),
+            ("host", Load::Cpu, "unit.failed", "unit:a.service", None, 150, false),
+        ] {
+            let told = declared(scope, load).expected(&signal(kind, subject, resource), Timestamp(at));
+            let expected = meant.then_some(Forbidden::ExpectedLoad { load, until: Timestamp(200) });
+            assert_eq!(told, expected, "{scope} {load:?} {kind} {subject} {at}");
         }
     }
 }

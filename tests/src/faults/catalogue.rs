@@ -42,6 +42,9 @@ pub struct Entry {
     pub title: String,
     /// Id of the SOP that answers it, in the catalogue's own numbering.
     pub sop: String,
+    /// Others that are as right, where a fault may be seen from several sides.
+    #[serde(default)]
+    pub also: Vec<String>,
     pub risk: Risk,
     pub expected: Expected,
     /// Where it can run: `nspawn`, `vm`.
@@ -90,6 +93,11 @@ impl Budget {
 }
 
 impl Entry {
+    /// Returns the ids of the SOPs that are right, the usual one first.
+    pub fn sops(&self) -> Vec<&str> {
+        std::iter::once(&self.sop).chain(&self.also).map(String::as_str).collect()
+    }
+
     /// Says why the entry cannot run on a lab host, or nothing.
     pub fn unfit(&self) -> Option<String> {
         if self.env.iter().any(|env| env == "nspawn") {

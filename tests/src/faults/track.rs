@@ -12,7 +12,8 @@ use super::sop_map::SopMap;
 pub(super) struct Track<'a> {
     map: &'a SopMap,
     kinds: &'a Kinds,
-    sop: &'a str,
+    /// Ids of the SOPs that are right, the entry's own first.
+    sops: Vec<&'a str>,
     /// Incidents that were there before the fault.
     before: BTreeSet<String>,
     injected_at: Millis,
@@ -22,10 +23,10 @@ pub(super) struct Track<'a> {
 }
 
 impl<'a> Track<'a> {
-    pub fn new(map: &'a SopMap, kinds: &'a Kinds, sop: &'a str, before: &[Seen]) -> Track<'a> {
+    pub fn new(map: &'a SopMap, kinds: &'a Kinds, sops: Vec<&'a str>, before: &[Seen]) -> Track<'a> {
         let before = before.iter().map(|seen| seen.id.clone()).collect();
         let (facts, latest) = (Facts::default(), Vec::new());
-        Track { map, kinds, sop, before, injected_at: 0, approved_at: None, facts, latest }
+        Track { map, kinds, sops, before, injected_at: 0, approved_at: None, facts, latest }
     }
 
     /// Starts the clock: the fault is wholly there.
@@ -50,7 +51,7 @@ impl<'a> Track<'a> {
         let first = self.about().map(|seen| seen.opened_at).min().unwrap_or(main.opened_at);
         self.facts.detected_s = Some(self.seconds(first));
         self.facts.about = Some((main.kind.clone(), main.subject.clone()));
-        self.facts.playbook_answers = main.playbook.as_deref().map(|id| self.map.answers(id, self.sop));
+        self.facts.playbook_answers = main.playbook.as_ref().map(|_| self.is_answered(&main));
         self.facts.playbook.clone_from(&main.playbook);
         let waited = self.about().any(|seen| seen.phase == Phase::AwaitingApproval);
         self.facts.waited |= waited;
@@ -62,8 +63,13 @@ impl<'a> Track<'a> {
 
     /// Says whether an incident is about the entry's class: its playbook answers, or what it says is of the class.
     fn is_about(&self, seen: &Seen) -> bool {
-        let answers = seen.playbook.as_deref().is_some_and(|id| self.map.answers(id, self.sop));
-        answers || self.kinds.about(self.sop, &seen.kind, &seen.subject)
+        self.is_answered(seen) || self.sops.iter().any(|sop| self.kinds.about(sop, &seen.kind, &seen.subject))
+    }
+
+    /// Says whether the playbook of an incident answers the entry.
+    fn is_answered(&self, seen: &Seen) -> bool {
+        let answers = |id: &str| self.sops.iter().any(|sop| self.map.answers(id, sop));
+        seen.playbook.as_deref().is_some_and(answers)
     }
 
     fn about(&self) -> impl Iterator<Item = &Seen> {
@@ -87,12 +93,10 @@ impl<'a> Track<'a> {
     /// Returns the incident that stands for the fault, of those about its class: one whose playbook answers the
     /// entry, else one that chose any, else the first.
     pub fn main(&self) -> Option<&Seen> {
-        let answers =
-            |seen: &&Seen| seen.playbook.as_deref().is_some_and(|id| self.map.answers(id, self.sop));
         let by_age =
             |candidates: Vec<&'_ Seen>| candidates.into_iter().min_by_key(|seen| seen.opened_at).cloned();
         let ids = [
-            by_age(self.latest.iter().filter(answers).collect()),
+            by_age(self.latest.iter().filter(|seen| self.is_answered(seen)).collect()),
             by_age(self.about().filter(|seen| seen.playbook.is_some()).collect()),
             by_age(self.about().collect()),
         ];
@@ -103,8 +107,7 @@ impl<'a> Track<'a> {
     /// Returns the plan that waits for a person, if its playbook answers the entry.
     pub fn waiting(&self) -> Option<&PlanSeen> {
         let main = self.main().filter(|main| main.phase == Phase::AwaitingApproval)?;
-        let right = main.playbook.as_deref().is_some_and(|id| self.map.answers(id, self.sop));
-        main.plan.as_ref().filter(|plan| right && plan.waits)
+        main.plan.as_ref().filter(|plan| self.is_answered(main) && plan.waits)
     }
 
     /// Says whether a plan of any incident waits under this digest.
@@ -170,7 +173,7 @@ mod tests {
             let mut one = seen("a", 1500, playbook);
             (one.kind, one.phase, one.subject) = (kind.into(), Phase::NeedsPerson, "host".into());
             one.runs = vec![RunSeen { started: vec![1], ..RunSeen::default() }];
-            let mut track = Track::new(&map, &kinds, "SOP-X", &[]);
+            let mut track = Track::new(&map, &kinds, vec!["SOP-X"], &[]);
             track.injected(1000);
             track.update(vec![one]);
             let facts = &track.facts;
@@ -186,7 +189,7 @@ mod tests {
     fn a_class_without_kinds_is_seen_by_its_playbook_only() {
         let (map, kinds) = (map(), Kinds::default());
         for (playbook, expected) in [(None, false), (Some("other"), false), (Some("right"), true)] {
-            let mut track = Track::new(&map, &kinds, "SOP-X", &[]);
+            let mut track = Track::new(&map, &kinds, vec!["SOP-X"], &[]);
             track.update(vec![seen("a", 1, playbook)]);
             assert_eq!(track.facts.detected_s.is_some(), expected, "{playbook:?}");
         }
@@ -207,7 +210,7 @@ mod tests {
             (vec![seen("b", 6, Some("other")), seen("c", 9, Some("right"))], Some("c")),
         ];
         for (all, expected) in cases {
-            let mut track = Track::new(&map, &kinds, "SOP-X", &[seen("old", 1, None)]);
+            let mut track = Track::new(&map, &kinds, vec!["SOP-X"], &[seen("old", 1, None)]);
             track.update(all);
             assert_eq!(track.main().map(|seen| seen.id.as_str()), expected);
         }
@@ -216,7 +219,7 @@ mod tests {
     #[test]
     fn time_counts_from_the_injection_and_steps_from_the_approval() {
         let (map, kinds) = (map(), kinds());
-        let mut track = Track::new(&map, &kinds, "SOP-X", &[]);
+        let mut track = Track::new(&map, &kinds, vec!["SOP-X"], &[]);
         track.injected(10_000);
         let run = RunSeen {
             digest: "d".into(),
@@ -249,7 +252,7 @@ mod tests {
             let mut one = seen("a", 1, Some(playbook));
             one.phase = phase;
             one.plan = Some(PlanSeen { digest: "d".into(), waits, ..PlanSeen::default() });
-            let mut track = Track::new(&map, &kinds, "SOP-X", &[]);
+            let mut track = Track::new(&map, &kinds, vec!["SOP-X"], &[]);
             track.update(vec![one]);
             assert_eq!(track.waiting().is_some(), expected, "{playbook} {waits} {phase:?}");
         }

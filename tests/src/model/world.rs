@@ -88,6 +88,7 @@ impl World {
             | Action::PostgresqlTerminate { .. }
             | Action::PostgresqlTerminateIdle { .. }
             | Action::PostgresqlDropSlot { .. }
+            | Action::PostgresqlAllowWrites { .. }
             | Action::RedisBgsave { .. }
             | Action::HttpCall { .. } => {}
             other => match facts::of(other) {
@@ -181,6 +182,7 @@ impl World {
             Action::BackupRun { .. }
             | Action::PostgresqlTerminate { .. }
             | Action::PostgresqlTerminateIdle { .. }
+            | Action::PostgresqlAllowWrites { .. }
             | Action::PostgresqlDropSlot { .. } => json!(self.made.contains(&told(action))),
             Action::FilePrune { directory, .. } | Action::BackupPrune { directory, .. } => {
                 let prefix = format!("{directory}/old.");
@@ -223,6 +225,7 @@ impl World {
             Action::BackupRun { .. }
             | Action::PostgresqlTerminate { .. }
             | Action::PostgresqlTerminateIdle { .. }
+            | Action::PostgresqlAllowWrites { .. }
             | Action::PostgresqlDropSlot { .. } => drop(self.made.insert(told(action))),
             Action::BackupPrune { directory, .. } => drop(self.old_away(directory.as_str())),
             Action::FilePrune { directory, discard, .. } => {
@@ -306,7 +309,9 @@ impl World {
             Action::BackupModes { directory: path, .. } => {
                 self.files.insert(path.to_string(), text.expect("the modes were captured"));
             }
-            Action::BackupRun { .. } if *prior == json!(false) => drop(self.made.remove(&told(action))),
+            Action::BackupRun { .. } | Action::PostgresqlAllowWrites { .. } if *prior == json!(false) => {
+                drop(self.made.remove(&told(action)))
+            }
             Action::PostgresqlTerminate { .. }
             | Action::PostgresqlTerminateIdle { .. }
             | Action::PostgresqlDropSlot { .. }

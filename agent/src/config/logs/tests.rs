@@ -111,6 +111,27 @@ fn what_the_kernel_says() {
 }
 
 #[test]
+fn jobs_of_cron_that_failed() {
+    let rules = group("cron");
+    for (line, expected) in [
+        (
+            "CRON[4242]: (CRON) error (grandchild #4243 failed with exit status 3)",
+            "cron-job-failed exit_status=3 pid=4243",
+        ),
+        (
+            "Jan  2 03:04:05 web-1 CRON[7]: (CRON) error (grandchild #8 failed with exit status 127)",
+            "cron-job-failed exit_status=127 pid=8",
+        ),
+        ("CRON[4242]: (root) CMD (echo '(CRON) error (grandchild #8 failed with exit status 1)')", ""),
+        ("app[1]: CRON[2]: (CRON) error (grandchild #8 failed with exit status 1)", ""),
+        ("CRON[4242]: (root) CMD (/usr/local/sbin/collect)", ""),
+        ("CRON[4242]: (CRON) info (No MTA installed, discarding output)", ""),
+    ] {
+        assert_eq!(fits(&rules, line).join("; "), expected, "{line}");
+    }
+}
+
+#[test]
 fn a_strangers_name_is_no_address() {
     let rules = group("ssh");
     for user in

@@ -26,6 +26,8 @@ const FILES_MAX: usize = 4096;
 /// Longest list of moved files, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const MANIFEST: &str = "manifest.json";
+/// What marks a folder as a cache. It is no content of the cache, and without it nobody would know the next time.
+const CACHE_MARK: &str = "CACHEDIR.TAG";
 /// Most names that a text for people lists.
 const NAMES_SHOWN: usize = 5;
 
@@ -112,7 +114,7 @@ pub fn choose(any: &Place, choice: Choice<'_>) -> Result<Vec<(String, Meta)>, St
         let place = any.beside(&name)?;
         let regular =
             place.stat()?.is_some_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile);
-        if !pattern.is_match(&name) || !regular {
+        if !pattern.is_match(&name) || !regular || name == CACHE_MARK {
             continue;
         }
         let Some(file) = place.open(false)? else { continue };

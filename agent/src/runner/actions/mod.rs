@@ -201,6 +201,7 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
         | Action::PostgresqlTerminate { .. }
         | Action::PostgresqlTerminateIdle { .. }
         | Action::PostgresqlDropSlot { .. }
+        | Action::PostgresqlAllowWrites { .. }
         | Action::RedisBgsave { .. } => Box::new(own::Deed::of(action)),
         Action::HttpCall { url, method, status, undo_url, irreversible, .. } => Box::new(http_call::Call {
             url,

@@ -87,12 +87,14 @@ pub fn hand(check: &Word, deed: &str, arguments: &[String]) -> Vec<String> {
     words.into_iter().chain(arguments.iter().cloned()).collect()
 }
 
-/// Something that is done whole by a process of this program, and of which nothing can be put back.
+/// Something that is done whole by a process of this program, and mostly of which nothing can be put back.
 #[derive(Clone, Debug)]
 pub struct Deed {
     pub words: Vec<String>,
     /// Asks whether it took effect; without it the deed only looks.
     pub took: Option<Vec<String>>,
+    /// Takes it back.
+    pub back: Option<Vec<String>>,
     /// Whether that nothing can be put back is a loss.
     pub irreversible: bool,
     /// Whether it may have been done in part, so that `took` does not tell that nothing was.
@@ -124,23 +126,22 @@ impl Deed {
                 hand(name, "postgresql-drop-slot", &[slot.to_string(), retained_mb.to_string()]),
                 Some(hand(name, "postgresql-slot-absent", &[slot.to_string()])),
             ),
+            Action::PostgresqlAllowWrites { name } => {
+                (hand(name, "postgresql-allow-writes", &[]), Some(hand(name, "postgresql-writable", &[])))
+            }
             other => (vec![other.name().into()], None),
+        };
+        let back = match action {
+            Action::PostgresqlAllowWrites { name } => Some(hand(name, "postgresql-forbid-writes", &[])),
+            _ => None,
         };
         let irreversible = action.undo() == Undo::Irreversible;
         let in_parts = matches!(action, Action::PostgresqlTerminateIdle { .. });
-        Self { words, took, irreversible, in_parts, what: action.sentence() }
-    }
-}
-
-impl Act for Deed {
-    type Prior = ();
-
-    fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
-        self.capture(at)?;
-        Ok(format!("would be done: {}", self.what))
+        Self { words, took, back, irreversible, in_parts, what: action.sentence() }
     }
 
-    fn capture(&self, at: &mut At<'_>) -> Result<(), String> {
+    /// Asks the host's configuration whether it knows what this is about.
+    fn known(&self, at: &At<'_>) -> Result<(), String> {
         match self.words.as_slice() {
             [what, question, name] if what == "backup" => {
                 let backup = at.bench.backup(&Word::new(name.as_str()).map_err(|e| e.to_string())?)?;
@@ -149,6 +150,27 @@ impl Act for Deed {
                     false => Ok(()),
                 }
             }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Act for Deed {
+    type Prior = ();
+
+    fn foresee(&self, at: &mut At<'_>) -> Result<String, String> {
+        self.known(at)?;
+        Ok(format!("would be done: {}", self.what))
+    }
+
+    fn capture(&self, at: &mut At<'_>) -> Result<(), String> {
+        self.known(at)?;
+        // What is so already would be undone to what it never was.
+        match (&self.took, &self.back) {
+            (Some(took), Some(_)) => match at.bench.ask(took, QUESTION_MS, None)? {
+                Ok(so) => Err(format!("there is nothing to do: {so}")),
+                Err(_) => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -168,6 +190,12 @@ impl Act for Deed {
     }
 
     fn undo(&self, at: &mut At<'_>, (): &()) -> Result<String, String> {
+        if let Some(back) = &self.back {
+            return match self.probe(at, &())? {
+                Effect::None { detail } => Ok(detail),
+                _ => at.bench.ask(back, QUESTION_MS, None)?,
+            };
+        }
         if !self.irreversible {
             return Ok("nothing is to be put back".into());
         }

@@ -107,12 +107,7 @@ fn judge(found: Option<&Found>, expected: &Expected) -> Vec<&'static str> {
 
 /// Returns the name of a number in `/etc/passwd` or `/etc/group`, else the number.
 fn name_of(table: &str, number: u32) -> String {
-    let named = table.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
-    });
-    named.unwrap_or_else(|| number.to_string())
+    crate::watcher::files::name_of(table, number).unwrap_or_else(|| number.to_string())
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {

@@ -1,6 +1,8 @@
 //! Tables of the kernel with an end: tracked connections, local ports toward one destination and the range that they
-//! come from, open files, processes. Each is one small file, read at intervals; the big table of sockets only when
-//! there are enough of them.
+//! come from, open files, processes, on the host and in each unit. Each is one small file, read at intervals; the big
+//! table of sockets only when there are enough of them.
+
+mod groups;
 
 use super::ports::{Owners, sockets};
 use super::{Context, Source, Work};
@@ -41,7 +43,8 @@ struct Full {
 impl Source for Full {
     fn run(self: Box<Self>, sink: Sink, stop: CancellationToken) -> Work {
         Box::pin(async move {
-            let watched = Watched::new(self.config, Proc::default());
+            let mut watched = Watched::new(self.config, Proc::default());
+            watched.groups = groups::Groups::find();
             rounds::run(watched, Asleep, &sink, &self.afresh, &stop).await
         })
     }
@@ -53,6 +56,7 @@ struct Watched {
     owners: Owners,
     /// Which tables counted as full at the last look.
     full: BTreeSet<&'static str>,
+    groups: groups::Groups,
 }
 
 /// Connections toward one destination.
@@ -67,7 +71,13 @@ struct Toward {
 
 impl Watched {
     fn new(config: Tables, proc: Proc) -> Self {
-        Self { config, proc, owners: Owners::default(), full: BTreeSet::new() }
+        Self {
+            config,
+            proc,
+            owners: Owners::default(),
+            full: BTreeSet::new(),
+            groups: groups::Groups::none(),
+        }
     }
 
     /// Says whether a table is nearly full, given what it was before.
@@ -243,6 +253,9 @@ impl Look for Watched {
         let mut seen = Seen::default();
         self.simple(&mut seen);
         self.ports(&mut seen);
+        for fault in self.groups.look(*self.config.pids_percent) {
+            seen.hold(fault, FOR);
+        }
         seen
     }
 

@@ -271,6 +271,9 @@ pub enum Action {
     /// Drops a replication slot that nobody reads and that holds back `retained_mb` megabytes of log or more.
     #[serde(rename = "postgresql.drop-slot")]
     PostgresqlDropSlot { name: Word, slot: Word, retained_mb: i64 },
+    /// Lets PostgreSQL take writes again where `ALTER SYSTEM` has forbidden them (`default_transaction_read_only`).
+    #[serde(rename = "postgresql.allow-writes")]
+    PostgresqlAllowWrites { name: Word },
     /// Has Redis save a snapshot and waits for its success.
     #[serde(rename = "redis.bgsave")]
     RedisBgsave { name: Word },

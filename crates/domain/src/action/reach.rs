@@ -64,6 +64,7 @@ impl Action {
             | Self::PostgresqlTerminate { name, .. }
             | Self::PostgresqlTerminateIdle { name, .. }
             | Self::PostgresqlDropSlot { name, .. }
+            | Self::PostgresqlAllowWrites { name }
             | Self::RedisBgsave { name } => vec![Subject::Check(name.clone())],
             Self::BackupQuarantine { backup, path }
             | Self::BackupPrune { backup, directory: path, .. }

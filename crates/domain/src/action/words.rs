@@ -99,6 +99,7 @@ impl Action {
             Self::PostgresqlDropSlot { name, slot, .. } => {
                 format!("Drop the replication slot {slot} of {name}, which nobody reads")
             }
+            Self::PostgresqlAllowWrites { name } => format!("Let {name} take writes again"),
             Self::RedisBgsave { name } => format!("Have Redis ({name}) save a snapshot"),
             Self::HttpCall { url, method, .. } => format!("Call {} {url}", method.as_str()),
             Self::UnitEnable { unit } => format!("Have {unit} start with the host"),

@@ -167,6 +167,7 @@ impl Check {
             }
             Self::PostgresqlSessionGone { name, pid, .. } => format!("session {pid} of {name} is gone"),
             Self::PostgresqlSlotAbsent { name, slot } => format!("{name} has no replication slot {slot}"),
+            Self::PostgresqlWritable { name } => format!("{name} takes writes"),
             Self::RedisPersisting { name } => format!("Redis ({name}) can save what it holds"),
             Self::MemoryBelow { unit, bytes } => format!("{unit} uses less than {bytes} bytes of memory"),
             Self::CommandOk { argv } => format!("{} exits with 0", argv.join(" ")),

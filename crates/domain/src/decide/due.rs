@@ -83,7 +83,10 @@ pub fn close_own(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Ev
 fn unheard_reason(state: &State, incident: &Incident, now: Timestamp) -> Option<String> {
     let declared = || {
         let subject = std::slice::from_ref(&incident.signal.subject);
-        state.hosts.get(&incident.host).is_some_and(|host| host.declarations.forbid(subject, now).is_some())
+        state.hosts.get(&incident.host).is_some_and(|host| {
+            let declared = &host.declarations;
+            declared.forbid(subject, now).is_some() || declared.expected(&incident.signal, now).is_some()
+        })
     };
     let on_purpose = match incident.why_not {
         Some(WhyNot::Declared { .. }) => declared(),

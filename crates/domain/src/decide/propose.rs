@@ -153,7 +153,9 @@ fn refrain(
         return None;
     }
     let host = state.hosts.get(&case.signal.host)?;
-    host.declarations.forbid(touches, now).map(|forbidden| WhyNot::Declared { forbidden })
+    let forbidden = host.declarations.forbid(touches, now);
+    let forbidden = forbidden.or_else(|| host.declarations.expected(case.signal, now));
+    forbidden.map(|forbidden| WhyNot::Declared { forbidden })
 }
 
 /// Says why automation holds back, once: the same reason again is no news.

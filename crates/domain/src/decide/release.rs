@@ -104,7 +104,10 @@ pub fn release(state: &State, id: IncidentId, now: Timestamp) -> Result<Vec<Even
         return Ok(vec![]);
     }
     let touches: Vec<_> = plan.touches().into_iter().collect();
-    let forbidden = state.hosts.get(&incident.host).and_then(|host| host.declarations.forbid(&touches, now));
+    let forbidden = state.hosts.get(&incident.host).and_then(|host| {
+        let declared = &host.declarations;
+        declared.forbid(&touches, now).or_else(|| declared.expected(&incident.signal, now))
+    });
     if let Some(forbidden) = forbidden
         && !mutant::is(Mutant::IgnoreDeclarations)
     {

@@ -98,7 +98,7 @@ impl<'a> Trial<'a> {
                     self.entry.id, seen.kind, seen.subject, seen.title
                 );
             }
-            self.tracks.push(Track::new(self.setup.map, self.setup.kinds, &self.entry.sop, &before));
+            self.tracks.push(Track::new(self.setup.map, self.setup.kinds, self.entry.sops(), &before));
         }
         Ok(())
     }

@@ -87,6 +87,7 @@ fn each(world: &World) -> Vec<Action> {
         Action::PostgresqlTerminate { name: name(), pid: 1, start_us: 1, idle_s: 60 },
         Action::PostgresqlTerminateIdle { name: name(), below_percent: 50, idle_s: 60, most: 1 },
         Action::PostgresqlDropSlot { name: name(), slot: word("s"), retained_mb: 1 },
+        Action::PostgresqlAllowWrites { name: name() },
         Action::RedisBgsave { name: name() },
         Action::HttpCall {
             url: "http://127.0.0.1:9/".parse::<Url>().expect("an address"),

@@ -101,13 +101,15 @@ pub fn judge(backup: &Backup, found: &Found, job: &JobState, now_s: i64) -> Vec<
     faults.into_iter().flatten().map(|fault| (fault, Tolerance::NONE)).collect()
 }
 
-/// None is young enough, and none is being made at the moment.
+/// None is young enough, and none is being made at the moment. While the job hangs that is the fault, and why there is
+/// no young one.
 fn missing(backup: &Backup, found: &Found, job: &JobState, now_s: i64) -> Option<Fault> {
     let age_max_s = i64::try_from(backup.age_max().as_secs()).unwrap_or(i64::MAX);
     let newest = found.newest();
     let age_s = newest.map(|copy| now_s - copy.at_s);
     let running = job.gets_on() || found.locks.iter().any(|lock| !lock.stale);
-    if age_s.is_some_and(|age| age <= age_max_s) || running {
+    let hangs = matches!(job, JobState::Hung { .. });
+    if age_s.is_some_and(|age| age <= age_max_s) || running || hangs {
         return None;
     }
     let text = match (age_s, found.nothing_because) {

@@ -2,7 +2,7 @@
 //! long-lived half neither opens a connection nor reads what a service answers. Exit code 0: done, or it is so; 1: not;
 //! 3: it cannot be told.
 
-use super::probes::{Wanted, redis_save, sessions};
+use super::probes::{Wanted, redis_save, sessions, writes};
 use crate::config::{Check, Config, Kind};
 use clap::{Args, Subcommand};
 use sessions::{Idle, Session};
@@ -34,6 +34,9 @@ enum Deed {
     PostgresqlConnectionsBelow { percent: i64 },
     PostgresqlDropSlot { slot: String, retained_mb: i64 },
     PostgresqlSlotAbsent { slot: String },
+    PostgresqlAllowWrites,
+    PostgresqlForbidWrites,
+    PostgresqlWritable,
 }
 
 /// It is so, or it is not; both with words. An error is that it cannot be told.
@@ -92,6 +95,9 @@ async fn work(kind: Kind<'_>, deed: &Deed) -> Answer {
         (Kind::Postgresql(probe), Deed::PostgresqlSlotAbsent { slot }) => {
             sessions::slot_absent(probe, slot).await
         }
+        (Kind::Postgresql(probe), Deed::PostgresqlAllowWrites) => writes::allow(probe).await,
+        (Kind::Postgresql(probe), Deed::PostgresqlForbidWrites) => writes::forbid(probe).await,
+        (Kind::Postgresql(probe), Deed::PostgresqlWritable) => writes::writable(probe).await,
         (kind, _) => Err(format!("the check is of another kind: {}", kind.name())),
     }
 }

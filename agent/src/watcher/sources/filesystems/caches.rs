@@ -1,16 +1,14 @@
 //! Caches and other folders whose files anybody may take away, by what they say of themselves: the mark of
 //! <https://bford.info/cachedir/>, or a name that by custom means nothing else. Looked for where the administrator named
-//! nothing that may go. Bounded in files and in time, and follows no link.
+//! nothing that may go.
 
-use super::mounts::Usage;
-use super::space::{WALK_MAX, WALK_TIME_MAX};
+use super::mounts::{Usage, called};
+use super::walk::Folder;
 use crate::watcher::report::Fault;
 use sopwith_domain::value::{AbsPath, Value};
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
 
 const MARK: &str = "CACHEDIR.TAG";
 const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -71,41 +69,31 @@ fn kind(folder: &Path) -> Option<Kind> {
     }
 }
 
-/// Returns the folder with the most plain files right in it, if these are a good share of what is used and may go.
-pub(super) fn biggest(mount: &Path, device: u64, usage: &Usage) -> Option<Cache> {
-    let until = Instant::now() + WALK_TIME_MAX;
-    let mut folders: Vec<PathBuf> = vec![mount.to_owned()];
-    let mut best: Option<Cache> = None;
-    let mut seen = 0;
-    while let Some(folder) = folders.pop() {
-        let (mut files, mut bytes) = (0, 0);
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            seen += 1;
-            if seen > WALK_MAX || Instant::now() > until {
-                break;
-            }
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.dev() != device {
-                continue;
-            }
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            } else if metadata.is_file() {
-                files += 1;
-                bytes += metadata.blocks() * 512;
-            }
-        }
-        if best.as_ref().is_some_and(|best| best.files >= files) || !to_blame(files, bytes, usage) {
-            continue;
+/// The folder with the most plain files right in it, of those that are to blame for a good share of what is used, and
+/// whose files may go.
+#[derive(Debug)]
+pub(super) struct Biggest<'a> {
+    mount: &'a Path,
+    usage: &'a Usage,
+    pub best: Option<Cache>,
+}
+
+impl<'a> Biggest<'a> {
+    pub(super) fn of(mount: &'a Path, usage: &'a Usage) -> Self {
+        Self { mount, usage, best: None }
+    }
+
+    pub(super) fn take(&mut self, folder: &Folder) {
+        let (files, bytes) = (folder.files.len() as u64, folder.bytes());
+        if self.best.as_ref().is_some_and(|best| best.files >= files) || !to_blame(files, bytes, self.usage) {
+            return;
         }
         // What lies at the very top is the file system's own, whatever it is called.
-        let Some(kind) = kind(&folder).filter(|kind| *kind == Kind::Marked || folder != mount) else {
-            continue;
-        };
-        let path = folder.to_str().and_then(|path| AbsPath::new(path).ok());
-        best = path.map(|path| Cache { path, kind, files, bytes }).or(best);
+        let may_go = |kind: &Kind| *kind == Kind::Marked || folder.path != self.mount;
+        let Some(kind) = kind(&folder.path).filter(may_go) else { return };
+        let path = called(&folder.path).to_str().and_then(|path| AbsPath::new(path).ok());
+        self.best = path.map(|path| Cache { path, kind, files, bytes }).or(self.best.take());
     }
-    best
 }
 
 fn to_blame(files: u64, bytes: u64, usage: &Usage) -> bool {
@@ -117,7 +105,9 @@ fn to_blame(files: u64, bytes: u64, usage: &Usage) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::walk::walk;
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn only_what_says_so_is_a_cache_and_only_where_it_is_to_blame() {
@@ -139,7 +129,9 @@ mod tests {
             (0..files).for_each(|n| fs::write(folder.join(format!("f{n}")), "").expect("written"));
             let device = fs::metadata(&folder).expect("there").dev();
             let usage = Usage { inodes_used: used, used_bytes: 1 << 40, ..Usage::default() };
-            let found = biggest(root.path(), device, &usage);
+            let mut biggest = Biggest::of(root.path(), &usage);
+            walk(root.path(), device, |folder| biggest.take(folder));
+            let found = biggest.best;
             assert_eq!(found.as_ref().map(|cache| cache.kind), expected, "{name} {mark} {files} of {used}");
             let path = found.map(|cache| cache.path.to_string());
             assert!(path.is_none_or(|path| path == folder.to_string_lossy()));

@@ -7,6 +7,7 @@ mod judge;
 mod mounts;
 mod space;
 mod volumes;
+mod walk;
 
 use super::{Context, Source, SourceFailed, Work};
 use crate::config::{Config, Filesystems, Watch};

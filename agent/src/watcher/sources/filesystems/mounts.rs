@@ -4,6 +4,7 @@ use crate::config::{Filesystems, Watch};
 use procfs::process::MountInfo;
 use sopwith_domain::value::AbsPath;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Kinds that hold nothing that could fill up, or hold it elsewhere.
 const NOT_WATCHED: [&str; 31] = [
@@ -80,7 +81,7 @@ impl Usage {
     /// # Errors
     /// The mount is gone.
     pub(super) fn of(mount: &AbsPath) -> std::io::Result<Self> {
-        let stat = rustix::fs::statvfs(mount.as_str())?;
+        let stat = rustix::fs::statvfs(&seen_at(mount))?;
         Ok(Self {
             total_bytes: stat.f_blocks * stat.f_frsize,
             used_bytes: stat.f_blocks.saturating_sub(stat.f_bfree) * stat.f_frsize,
@@ -93,9 +94,31 @@ impl Usage {
 
 /// Returns the mount points to watch.
 pub(super) fn watched(config: &Filesystems) -> Result<Vec<AbsPath>, String> {
-    let mounts = procfs::process::Process::myself().and_then(|me| me.mountinfo());
+    // The host's own, where they may be read: the agent's unit has some folders for itself.
+    let of_host = procfs::process::Process::new(1).and_then(|init| init.mountinfo());
+    let mounts = of_host.or_else(|_| procfs::process::Process::myself().and_then(|me| me.mountinfo()));
     let mounts = mounts.map_err(|e| format!("failed to read the mounts: {e}"))?;
     Ok(select(mounts.0.iter().map(Seen::of), config))
+}
+
+/// Folders that the agent's unit has for itself (`PrivateTmp=`), and where the host's own is seen all the same.
+const OWN: &[&str] = &["/tmp", "/var/tmp"];
+const OUTSIDE: &str = "/proc/1/root";
+
+fn lies_in(point: &str, folder: &str) -> bool {
+    point.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Returns where what the host has at a mount point is seen from here.
+pub(super) fn seen_at(mount: &AbsPath) -> PathBuf {
+    let outside = PathBuf::from(format!("{OUTSIDE}{mount}"));
+    let hidden = OWN.iter().any(|folder| lies_in(mount.as_str(), folder));
+    if hidden && outside.exists() { outside } else { mount.as_str().into() }
+}
+
+/// Returns what the host calls a place that was seen from here.
+pub(super) fn called(place: &Path) -> PathBuf {
+    place.strip_prefix(OUTSIDE).map_or_else(|_| place.to_owned(), |inner| Path::new("/").join(inner))
 }
 
 /// What matters of a mount.
@@ -134,9 +157,6 @@ fn select(mounts: impl Iterator<Item = Seen>, config: &Filesystems) -> Vec<AbsPa
             *first = point;
         }
     }
-    let lies_in = |point: &str, folder: &str| {
-        point.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
     let ordinary = |mount: &Seen| {
         let root_overlay = mount.point == "/" && mount.kind == "overlay";
         let kind = mount.kind.as_str();
@@ -195,6 +215,17 @@ mod tests {
         assert_eq!(chosen(&config), "/srv/nfs /srv/vol");
         config.watch = Watch::Only(vec![At::of("/srv/sshfs".into()), At::of("/home".into())]);
         assert_eq!(chosen(&config), "/home /srv/nfs /srv/sshfs /srv/vol");
+    }
+
+    #[test]
+    fn what_the_units_own_folders_hide_is_seen_from_outside() {
+        let path = |text: &str| AbsPath::new(text).expect("a path");
+        let outside = Path::new("/proc/1/root/tmp").exists();
+        let tmp = if outside { "/proc/1/root/tmp" } else { "/tmp" };
+        for (mount, seen) in [("/", "/"), ("/tmp", tmp), ("/tmpfs", "/tmpfs"), ("/var/lib", "/var/lib")] {
+            assert_eq!(seen_at(&path(mount)), Path::new(seen), "{mount}");
+            assert_eq!(called(Path::new(seen)), Path::new(mount), "{mount}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! still holds, and the biggest files, for people. Every walk is bounded in files and in time, and follows no link.
 
 use super::caches;
-use super::mounts::Usage;
+use super::mounts::{self, Usage};
+use super::walk::{self, Folder, walk};
 use crate::config::{CORES, CORES_PATTERN, LiveLogs, Mount};
 use crate::watcher::files;
 use crate::watcher::glob::fits;
@@ -12,13 +13,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How many core dumps of each program are kept.
 const CORES_KEPT: usize = 2;
-/// Most files that are looked at in one walk, and longest time of it.
-pub(super) const WALK_MAX: usize = 50_000;
-pub(super) const WALK_TIME_MAX: Duration = Duration::from_millis(1500);
 /// Biggest files that are named to people.
 const NAMED: usize = 10;
 /// Share of a file system from which a deleted file that is held counts, in percent.
@@ -27,14 +25,19 @@ const HELD_PERCENT: u64 = 20;
 /// Adds to a fault what is known of the space on its mount. `state` is where the agent keeps its own: there nothing is
 /// freed by moving it to quarantine.
 pub(super) fn explain(fault: &mut Fault, mount: &AbsPath, told: Option<&Mount>, usage: &Usage, state: &Path) {
-    let Ok(device) = fs::metadata(mount.as_str()).map(|m| m.dev()) else { return };
+    let top = &mounts::seen_at(mount);
+    let Ok(device) = fs::metadata(top).map(|m| m.dev()) else { return };
     if fs::metadata(state).is_ok_and(|m| m.dev() == device) {
         fault.field("holds_agent", Value::Boolean(true));
     }
     add_reclaim(fault, told, device);
-    if fault.fields.keys().all(|name| name.as_str() != "reclaim_directory")
-        && let Some(cache) = caches::biggest(Path::new(mount.as_str()), device, usage)
-    {
+    let (mut caches, mut biggest) = (caches::Biggest::of(top, usage), Vec::<(u64, PathBuf)>::new());
+    walk(top, device, |folder| {
+        caches.take(folder);
+        name_biggest(folder, &mut biggest);
+    });
+    let named = |fault: &Fault| fault.fields.keys().any(|name| name.as_str() == "reclaim_directory");
+    if let Some(cache) = caches.best.filter(|_| !named(fault)) {
         cache.add(fault);
     }
     if let Some(logs) = told.and_then(|m| m.logs.as_ref())
@@ -50,9 +53,9 @@ pub(super) fn explain(fault: &mut Fault, mount: &AbsPath, told: Option<&Mount>, 
         );
         held.add(fault);
     }
-    let biggest: Vec<_> = biggest_files(Path::new(mount.as_str()), device)
+    let biggest: Vec<_> = biggest
         .into_iter()
-        .map(|(bytes, path)| format!("{:>9} KiB  {}", bytes >> 10, path.display()))
+        .map(|(bytes, path)| format!("{:>9} KiB  {}", bytes >> 10, mounts::called(&path).display()))
         .collect();
     fault.show("biggest files", &biggest.join("\n"));
 }
@@ -88,7 +91,7 @@ fn too_many_cores(found: &[(String, Metadata)]) -> bool {
 
 /// Returns the plain files of a folder whose names fit.
 fn matching(folder: &Path, pattern: &Glob) -> Vec<(String, Metadata)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(WALK_MAX);
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(walk::ENTRIES_MAX);
     let found = entries.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let metadata = entry.metadata().ok()?;
@@ -136,7 +139,7 @@ fn looks_like_a_log(path: &AbsPath) -> bool {
 
 /// Returns the biggest deleted file of a device that is still open.
 fn biggest_held(device: u64) -> Option<Held> {
-    let until = Instant::now() + WALK_TIME_MAX;
+    let until = Instant::now() + walk::TIME_MAX;
     let mut biggest: Option<Held> = None;
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
@@ -175,31 +178,15 @@ fn held(pid: u32, process: &Path, fd: &Path, metadata: &Metadata) -> Option<Held
     })
 }
 
-fn biggest_files(mount: &Path, device: u64) -> Vec<(u64, PathBuf)> {
-    let until = Instant::now() + WALK_TIME_MAX;
-    let mut folders = vec![mount.to_owned()];
-    let mut biggest: Vec<(u64, PathBuf)> = Vec::new();
-    let mut seen = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            seen += 1;
-            if seen > WALK_MAX || Instant::now() > until {
-                return biggest;
-            }
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.dev() != device {
-                continue;
-            }
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            } else if metadata.is_file() {
-                biggest.push((metadata.blocks() * 512, entry.path()));
-                biggest.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-                biggest.truncate(NAMED);
-            }
+/// Adds the biggest files of a folder to the biggest so far.
+fn name_biggest(folder: &Folder, biggest: &mut Vec<(u64, PathBuf)>) {
+    for (name, bytes) in &folder.files {
+        if biggest.len() < NAMED || biggest.last().is_some_and(|(least, _)| least < bytes) {
+            biggest.push((*bytes, folder.path.join(name)));
+            biggest.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+            biggest.truncate(NAMED);
         }
     }
-    biggest
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::norm::{self, Breach};
 use crate::config::Wanted;
 use sopwith_domain::signal::Severity;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 
 /// Settings that are wrong everywhere: the name, what it must not be, how bad that is, the section of CIS.
 const NEVER: &[(&str, &str, Severity, &str)] = &[
@@ -24,7 +25,15 @@ const WEAK: &[(&str, &[&str], &str)] = &[
 /// In Debian's own configuration, so it is no breach unless declared.
 const USUAL: &[&str] = &["umac-64@"];
 
+/// Any of these has sshd start with the host, or when somebody calls.
+const WANTED: &[&str] = &[
+    "/etc/systemd/system/multi-user.target.wants/ssh.service",
+    "/etc/systemd/system/multi-user.target.wants/sshd.service",
+    "/etc/systemd/system/sockets.target.wants/ssh.socket",
+];
+
 pub fn look(host: &Host<'_>, looked: &mut Looked) {
+    host_keys(host, looked);
     let Some((code, output, errors)) = host.answer(Asked::Sshd, looked) else { return };
     if code != 0 {
         let lower = errors.to_ascii_lowercase();
@@ -32,7 +41,7 @@ pub fn look(host: &Host<'_>, looked: &mut Looked) {
         if lower.contains("privilege separation") {
             return;
         }
-        // These say that we cannot ask, not that sshd could not start.
+        // These say that we cannot ask; whether sshd could start the keys themselves have told.
         if ["permission denied", "no hostkeys available", "could not load host key"]
             .iter()
             .any(|sign| lower.contains(sign))
@@ -69,6 +78,34 @@ pub fn look(host: &Host<'_>, looked: &mut Looked) {
     }
     for (key, wanted) in &host.norms.sshd {
         declared(key.as_str(), wanted, &settings, looked);
+    }
+}
+
+/// Private keys of the host: sshd leaves one out that others may read, and does not start without any.
+fn host_keys(host: &Host<'_>, looked: &mut Looked) {
+    let names = host.names("/etc/ssh", looked);
+    let keys: Vec<_> =
+        names.iter().filter(|name| name.starts_with("ssh_host_") && name.ends_with("_key")).collect();
+    let installed = host.is_there("/usr/sbin/sshd");
+    let wanted = || WANTED.iter().any(|wanted| std::fs::symlink_metadata(host.at(wanted)).is_ok());
+    if keys.is_empty() && installed && wanted() {
+        let text = "sshd has no host key: it does not start any more";
+        let breach = Breach::new(norm::SSHD_INVALID, norm::file("/etc/ssh"), text).path("path", "/etc/ssh");
+        looked.breach(breach.unit("unit", "ssh.service").word("reason", "no-host-keys"));
+    }
+    for name in keys {
+        let path = format!("/etc/ssh/{name}");
+        let Some(metadata) = host.metadata(&path, looked) else { continue };
+        let mode = metadata.mode() & 0o7777;
+        // Where a group of its own reads them, as on some distributions, that is meant.
+        let group = mode & 0o070 != 0 && (metadata.gid() == 0 || mode & 0o030 != 0);
+        if mode & 0o007 == 0 && !group || host.elsewhere.tells_of(&path) {
+            continue;
+        }
+        let text = format!("{path} has mode {mode:04o}: sshd does not use a host key that others may read");
+        let breach = Breach::new(norm::FILE_DRIFT, norm::file(&path), text).path("path", &path);
+        let breach = breach.word("reason", "mode").word("drift", "mode").word("mode", &format!("{mode:04o}"));
+        looked.breach(breach.word("set_mode", "0600").word("family", "ssh-host-key"));
     }
 }
 
@@ -161,5 +198,35 @@ mod tests {
         assert!(fields(&fixture.looked(look)).ends_with("unit=ssh.service line=3"));
         fixture.answer(Asked::Sshd, 1, "", "sshd: no hostkeys available -- exiting.\n");
         assert!(fixture.told(look).starts_with("! sshd cannot be asked"));
+    }
+
+    #[test]
+    fn keys_of_the_host() {
+        let key = "/etc/ssh/ssh_host_ed25519_key";
+        for (files, mode, says) in [
+            (&[key, "/usr/sbin/sshd", WANTED[0]][..], 0o600, ""),
+            (&[key, "/usr/sbin/sshd", WANTED[0]], 0o604, "file-drift path:/etc/ssh/ssh_host_ed25519_key"),
+            (&[key], 0o622, "file-drift path:/etc/ssh/ssh_host_ed25519_key"),
+            (&["/usr/sbin/sshd", WANTED[0]], 0, "sshd-invalid path:/etc/ssh"),
+            (
+                &["/usr/sbin/sshd", "/etc/ssh/ssh_host_ed25519_key.pub", WANTED[2]],
+                0,
+                "sshd-invalid path:/etc/ssh",
+            ),
+            // Nobody wants it to run.
+            (&["/usr/sbin/sshd"], 0, ""),
+            (&["/etc/hosts"], 0, ""),
+        ] {
+            let fixture = Fixture::new("");
+            files.iter().for_each(|path| _ = fixture.file(path, ""));
+            if mode != 0 {
+                fixture.mode(key, mode);
+            }
+            assert_eq!(fixture.told(look), says, "{files:?} {mode:o}");
+            if mode == 0o604 {
+                let fields = fields(&fixture.looked(look));
+                assert!(fields.contains("drift=mode mode=0604 set_mode=0600"), "{fields}");
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ pub fn look(host: &Host<'_>, looked: &mut Looked) {
     let files = files(host, looked);
     for (path, text) in &files {
         writable(host, path, looked);
-        grants(path, text, looked);
+        grants(host, path, text, looked);
     }
     let folders: BTreeSet<_> = files
         .iter()
@@ -91,7 +91,7 @@ fn writable(host: &Host<'_>, path: &str, looked: &mut Looked) {
 }
 
 /// Says who gets everything without a password, and who has switched passwords off.
-fn grants(path: &str, text: &str, looked: &mut Looked) {
+fn grants(host: &Host<'_>, path: &str, text: &str, looked: &mut Looked) {
     let joined = text.replace("\\\n", " ");
     for line in joined.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
         let off = line.starts_with("Defaults") && line.contains("!authenticate");
@@ -103,9 +103,15 @@ fn grants(path: &str, text: &str, looked: &mut Looked) {
             true => format!("{path}: passwords are switched off ({line})"),
             false => format!("{path}: {who} may run everything without a password"),
         };
-        let severity = if off { Severity::Critical } else { norm::SUDOERS_NOPASSWD.severity };
+        let brought = !off && brought_by_cloud_init(host, path, &joined);
+        let severity = match (off, brought) {
+            (true, _) => Severity::Critical,
+            (false, true) => Severity::Information,
+            (false, false) => norm::SUDOERS_NOPASSWD.severity,
+        };
         let breach = Breach::new(norm::SUDOERS_NOPASSWD, norm::file(path), text).severity(severity);
-        looked.breach(breach.path("path", path).word("principal", who).show(line));
+        let breach = breach.path("path", path).word("principal", who).show(line);
+        looked.breach(if brought { breach.word("brought_by", "cloud-init") } else { breach });
         // One file is one breach.
         return;
     }
@@ -155,11 +161,16 @@ fn understood(host: &Host<'_>, looked: &mut Looked) {
     if said.lines().all(of_modes) {
         return;
     }
-    let (path, line) = said.lines().find_map(place).unwrap_or(("/etc/sudoers", 0));
     // A file that others can write is told as such; visudo says no more of it.
-    if looked.breaches.iter().any(|b| b.norm == norm::SUDOERS_WRITABLE && b.subject == norm::file(path)) {
+    let told = |path: &str| {
+        looked.breaches.iter().any(|b| b.norm == norm::SUDOERS_WRITABLE && b.subject == norm::file(path))
+    };
+    let mut places = said.lines().filter(|line| !of_modes(line)).filter_map(place).peekable();
+    let named = places.peek().is_some();
+    let Some((path, line)) = places.find(|(path, _)| !told(path)).or((!named).then_some(("/etc/sudoers", 0)))
+    else {
         return;
-    }
+    };
     let first = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let breach = Breach::new(
         norm::SUDOERS_INVALID,
@@ -167,6 +178,14 @@ fn understood(host: &Host<'_>, looked: &mut Looked) {
         format!("sudo does not understand {path}: {first}"),
     );
     looked.breach(breach.path("path", path).integer("line", line).show(said));
+}
+
+/// Says whether the cloud set the host up with this file, for its first account, which has no password: who takes it
+/// away locks everybody out. It is still told, for whoever can write there can write that header too.
+fn brought_by_cloud_init(host: &Host<'_>, path: &str, text: &str) -> bool {
+    path == "/etc/sudoers.d/90-cloud-init-users"
+        && text.starts_with("# Created by cloud-init ")
+        && ["/etc/cloud/cloud.cfg", "/var/lib/cloud/instance"].iter().any(|sign| host.is_there(sign))
 }
 
 /// Returns file and line of what visudo complains of: `PATH:LINE:COLUMN: what` or `PATH: what`.
@@ -227,6 +246,34 @@ mod tests {
         );
         fixture.mode("/etc/sudoers.d/ops", 0o440).mode("/etc/sudoers.d", 0o777);
         assert_eq!(fixture.told(look), "sudoers-writable path:/etc/sudoers.d");
+    }
+
+    #[test]
+    fn what_the_cloud_brought_is_told_apart() {
+        let text = "# Created by cloud-init v. 22.4.2 on Tue\n\ndebian ALL=(ALL) NOPASSWD:ALL\n";
+        let brought = "/etc/sudoers.d/90-cloud-init-users";
+        for (path, text, cloud, severity, more) in [
+            (brought, text, true, Severity::Information, " brought_by=cloud-init"),
+            (brought, text, false, Severity::Warning, ""),
+            (brought, &text[2..], true, Severity::Warning, ""),
+            ("/etc/sudoers.d/91-users", text, true, Severity::Warning, ""),
+            (brought, "# Created by cloud-init v. 1\nDefaults !authenticate\n", true, Severity::Critical, ""),
+        ] {
+            let fixture = Fixture::new("");
+            fixture.file("/etc/sudoers", "@includedir /etc/sudoers.d\n").file(path, text).mode(path, 0o440);
+            fixture.mode("/etc/sudoers", 0o440).mode("/etc/sudoers.d", 0o750);
+            if cloud {
+                fixture.file("/etc/cloud/cloud.cfg", "");
+            }
+            let looked = fixture.looked(look);
+            assert_eq!(looked.breaches[0].severity, severity, "{path} {text} {cloud}");
+            let said = fields(&looked);
+            let (_, rest) = said.split_once(" principal=").expect("somebody");
+            assert!(
+                rest.ends_with(more) && rest.contains("brought_by") != more.is_empty(),
+                "{path} {text} {said}"
+            );
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::norm::{self, Breach};
 use crate::config::Wanted;
 use crate::watcher::glob;
 use sopwith_domain::declaration::Declaration;
-use sopwith_domain::signal::Subject;
+use sopwith_domain::signal::{Severity, Subject};
 use sopwith_domain::value::{Value, Words};
 use std::collections::BTreeMap;
 
@@ -33,7 +33,24 @@ pub const PASSING_ON: &[&str] = &[
 ];
 const ROLES: &[&str] =
     &["router", "gateway", "container", "docker", "kube", "hypervisor", "vpn", "nat", "firewall"];
-const BRIDGES: &[&str] = &["docker", "br-", "cni", "virbr", "podman", "flannel", "cali", "wg"];
+const BRIDGES: &[&str] = &[
+    "docker",
+    "br-",
+    "cni",
+    "virbr",
+    "podman",
+    "flannel",
+    "cali",
+    "wg",
+    "tun",
+    "lxc",
+    "lxd",
+    "incus",
+    "tailscale",
+];
+/// Files of the host's own packet filter, and the words by which they pass on packets of others.
+const FILTERS: &[&str] = &["/etc/nftables.conf", "/etc/iptables/rules.v4", "/etc/iptables/rules.v6"];
+const PASSES: &[&str] = &["masquerade", "MASQUERADE", "snat to", "-j SNAT", "dnat to", "-j DNAT"];
 
 /// What a file says of a setting.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,24 +104,43 @@ fn settable(host: &Host<'_>, key: &str, wanted: &str, breach: Breach) -> Breach 
         Err(_) => breach,
     };
     let forwarding = key.ends_with(".forwarding") || key.ends_with("ip_forward");
-    // What the host's administrator says it is counts as much as what is seen there.
-    let role = |declaration: &Declaration| match &declaration {
-        Declaration::Fact { name, value } => {
-            name.as_str() == "role" && ROLES.iter().any(|role| value.as_str().contains(role))
-        }
-        _ => false,
-    };
-    let passes_on = || {
-        host.declared.iter().any(role)
-            || host.running.iter().any(|name| PASSING_ON.contains(&name.as_str()))
-            || std::fs::read_dir(host.at("/sys/class/net")).into_iter().flatten().flatten().any(|entry| {
-                entry.file_name().to_str().is_some_and(|name| BRIDGES.iter().any(|b| name.starts_with(b)))
-            })
-    };
-    match forwarding && plain(wanted) == "0" && passes_on() {
+    if !forwarding || plain(wanted) != "0" {
+        return breach;
+    }
+    // What the host's administrator says it is counts as much as what is seen there, and more.
+    if let Some(role) = host.declared.iter().find_map(role) {
+        let breach = breach.with("forwards", Value::Boolean(true)).word("declared_role", role);
+        return breach.severity(Severity::Information);
+    }
+    match passes_on(host) {
         true => breach.with("forwards", Value::Boolean(true)),
         false => breach,
     }
+}
+
+/// Returns the declared role of a host that is there to pass on packets of others.
+fn role(declaration: &Declaration) -> Option<&str> {
+    let Declaration::Fact { name, value } = declaration else { return None };
+    let passes_on = name.as_str() == "role" && ROLES.iter().any(|role| value.as_str().contains(role));
+    passes_on.then_some(value.as_str())
+}
+
+/// Says whether anything on the host looks as if it passed on packets of others: a program, an interface, or what its
+/// packet filter is to load.
+fn passes_on(host: &Host<'_>) -> bool {
+    let interface = |name: &str| BRIDGES.iter().any(|bridge| name.starts_with(bridge));
+    let filter = |path: &&str| {
+        let text = std::fs::read_to_string(host.at(path)).unwrap_or_default();
+        let lines = || text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        lines().any(|line| PASSES.iter().any(|word| line.contains(word)))
+    };
+    host.running.iter().any(|name| PASSING_ON.contains(&name.as_str()))
+        || std::fs::read_dir(host.at("/sys/class/net"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| entry.file_name().to_str().is_some_and(interface))
+        || FILTERS.iter().any(filter)
 }
 
 fn drift(key: &str, actual: &str, wanted: &str, path: Option<&str>) -> Breach {
@@ -314,5 +350,34 @@ mod tests {
         fixture.file("/run/systemd/container", "x");
         fixture.file("/etc/sysctl.d/90-x.conf", "kernel.pid_max = 1\nnet.ipv4.ip_forward = 0\n");
         assert_eq!(fixture.told(look), "sysctl-drift sysctl:net.ipv4.ip_forward");
+    }
+
+    #[test]
+    fn a_host_that_passes_on_packets_is_known_by_what_it_says_and_by_what_is_seen() {
+        for (path, text, role, says) in [
+            ("/etc/hosts", "", "", ""),
+            ("/etc/hosts", "", "web", ""),
+            ("/etc/hosts", "", "edge-router", "forwards=true declared_role=edge-router"),
+            ("/etc/nftables.conf", "# ip saddr 10.0.0.0/8 masquerade\n", "", ""),
+            ("/etc/nftables.conf", "  ip saddr 10.0.0.0/8 masquerade\n", "", "forwards=true"),
+            ("/etc/iptables/rules.v4", "-A POSTROUTING -o eth0 -j MASQUERADE\n", "", "forwards=true"),
+            ("/sys/class/net/docker0", "", "", "forwards=true"),
+            ("/sys/class/net/eth1", "", "", ""),
+        ] {
+            let mut fixture = fixture("");
+            fixture.file("/etc/sysctl.d/90-x.conf", "net.ipv4.ip_forward = 0").file(path, text);
+            let word = |text: &str| sopwith_domain::value::Word::new(text).expect("a word");
+            fixture.declared = match role {
+                "" => Vec::new(),
+                role => vec![Declaration::Fact { name: word("role"), value: word(role) }],
+            };
+            let looked = fixture.looked(look);
+            let severity =
+                if role.contains("router") { Severity::Information } else { norm::SYSCTL_DRIFT.severity };
+            assert_eq!(looked.breaches[0].severity, severity, "{path} {role}");
+            let said = fields(&looked);
+            let (_, more) = said.split_once("value=0").expect("it can be set");
+            assert_eq!(more.trim(), says, "{path} {text} {role}");
+        }
     }
 }

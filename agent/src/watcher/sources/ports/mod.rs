@@ -51,7 +51,8 @@ impl Source for Listening {
             let reached = vec![None; self.config.listen.len()];
             let (proc, owners) = (Proc::default(), Owners::default());
             let filter = Filter::asking(self.runtime_dir);
-            let watched = Watched { config: self.config, proc, owners, filter, reached, tried: None };
+            let (config, unseen) = (self.config, BTreeSet::new());
+            let watched = Watched { config, proc, owners, filter, reached, tried: None, unseen };
             rounds::run(watched, Asleep, &sink, &self.afresh, &stop).await
         })
     }
@@ -65,6 +66,8 @@ struct Watched {
     /// How each declared port was reached last, and when it was tried.
     reached: Vec<Option<Reached>>,
     tried: Option<Instant>,
+    /// Ports whose owner could not be seen at the last look.
+    unseen: BTreeSet<u16>,
 }
 
 /// How a connection from one of the host's own addresses went.
@@ -186,6 +189,7 @@ impl Look for Watched {
         let wanted = |socket: &&Socket| declared.contains(&socket.port) || *self.config.undeclared;
         let inodes = tcp.iter().chain(&udp).filter(wanted).map(|socket| socket.inode).collect();
         self.owners.find(&self.proc, &inodes);
+        let mut unseen = BTreeSet::new();
         for at in 0..self.config.listen.len() {
             let listener = self.config.listen[at].clone();
             let table = if listener.udp.as_ref().is_some_and(|udp| **udp) { &udp } else { &tcp };
@@ -194,7 +198,11 @@ impl Look for Watched {
             let holder = self.holder(&listener, &found);
             if holder == Holder::Unseen {
                 let port = *listener.port;
-                seen.blind.push(format!("whose port {port} is cannot be seen (needs CAP_SYS_PTRACE)"));
+                unseen.insert(port);
+                // Who ends or begins between the look at the sockets and that at the processes is seen the next time.
+                if self.unseen.contains(&port) {
+                    seen.blind.push(format!("whose port {port} is cannot be seen (needs CAP_SYS_PTRACE)"));
+                }
             }
             let fault = self.judge(&listener, &holder, &found, self.reached[at]);
             if let Some(mut fault) = fault {
@@ -204,6 +212,7 @@ impl Look for Watched {
                 seen.hold(fault, listener.tolerance.0);
             }
         }
+        self.unseen = unseen;
         if self.tried.is_none_or(|tried| tried.elapsed() >= REACH_EVERY) {
             self.tried = Some(Instant::now());
         }

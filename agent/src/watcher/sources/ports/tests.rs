@@ -59,6 +59,7 @@ fn who_holds_a_port() {
         owners: Owners::default(),
         filter: Filter::default(),
         tried: None,
+        unseen: BTreeSet::new(),
     };
     assert_eq!(told(&mut watched), "port.closed check:closed:tcp:9000, blind", "there is no table");
     process(root, 10, "web.service", 100);
@@ -70,6 +71,7 @@ fn who_holds_a_port() {
     listening(root, &[(8081, 100), (8081, 200), (9000, 1)]);
     assert_eq!(told(&mut watched), "", "they share it");
     listening(root, &[(8081, 300), (9000, 1)]);
+    assert_eq!(told(&mut watched), "", "whoever it was may have ended a moment ago");
     assert_eq!(told(&mut watched), "blind", "its owner cannot be seen");
     process(root, 1, "init.scope", 300);
     assert_eq!(told(&mut watched), "", "the service manager holds it for the unit");
@@ -90,6 +92,7 @@ fn silence_is_told_and_so_is_refusal() {
         filter: Filter::default(),
         reached: vec![],
         tried: None,
+        unseen: BTreeSet::new(),
     };
     let socket = |waiting| {
         let any = IpAddr::from([0, 0, 0, 0]);
@@ -120,7 +123,8 @@ fn others_are_told_only_where_that_is_asked_for() {
     listening(folder.path(), &[(22, 1), (4444, 2)]);
     let config = config("{listen: [{port: 22}], undeclared: true}");
     let (proc, owners) = (Proc::at(folder.path()), Owners::default());
+    let (reached, unseen) = (vec![None], BTreeSet::new());
     let mut watched =
-        Watched { config, proc, owners, filter: Filter::default(), reached: vec![None], tried: None };
+        Watched { config, proc, owners, filter: Filter::default(), reached, tried: None, unseen };
     assert_eq!(told(&mut watched), "port.undeclared check:undeclared:tcp:4444");
 }

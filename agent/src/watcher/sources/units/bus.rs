@@ -250,6 +250,9 @@ fn apply(values: &Values, view: &mut UnitView) {
             "ExecMainStatus" => view.exit_status = i32::try_from(value).unwrap_or(0),
             "MainPID" => view.main_pid = u32::try_from(value).unwrap_or(0),
             "NRestarts" => view.restarts = u32::try_from(value).unwrap_or(0),
+            "StateChangeTimestampMonotonic" => view.changed_us = u64::try_from(value).unwrap_or(0),
+            "TimeoutStartUSec" => view.timeout_start_us = u64::try_from(value).ok(),
+            "TimeoutStopUSec" => view.timeout_stop_us = u64::try_from(value).ok(),
             "ExecMainStartTimestampMonotonic" => view.started_us = u64::try_from(value).unwrap_or(0),
             _ => {}
         }

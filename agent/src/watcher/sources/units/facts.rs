@@ -24,8 +24,10 @@ pub(super) async fn with_surroundings(
 ) -> Fault {
     let (socket, plain) =
         (service.and_then(|s| s.socket.as_ref()).map(|path| (**path).clone()), fault.clone());
+    let config = service.map(|s| s.config.clone()).unwrap_or_default();
     let looked = files::look(move || {
         let mut fault = fault;
+        files::add_closed(&mut fault, &config, ran_well);
         unit_facts::add(&mut fault, socket.as_ref(), &taken, ran_well);
         fault
     });

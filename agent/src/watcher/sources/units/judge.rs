@@ -37,6 +37,11 @@ pub(super) struct UnitView {
     pub restarts: u32,
     /// When the main process started, in microseconds of the monotonic clock.
     pub started_us: u64,
+    /// When its state last changed, by the same clock; 0 while that is not known.
+    pub changed_us: u64,
+    /// How long it may take to start and to stop, in microseconds; the highest number means for ever.
+    pub timeout_start_us: Option<u64>,
+    pub timeout_stop_us: Option<u64>,
 }
 
 impl UnitView {

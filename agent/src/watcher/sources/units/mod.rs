@@ -5,6 +5,7 @@ mod bus;
 mod facts;
 mod judge;
 mod ports;
+mod stuck;
 mod wellness;
 
 use super::{Context, Source, SourceFailed, Work};
@@ -21,6 +22,7 @@ use sopwith_domain::value::UnitName;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use stuck::passing;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -169,7 +171,10 @@ impl Watched {
         let mut interesting: Vec<UnitName> = self.units.services.keys().cloned().collect();
         for one in listed {
             let told = self.known.get(&one.unit).is_some_and(|known| !known.said.is_empty());
-            if (one.active_state == "failed" || told) && !self.units.services.contains_key(&one.unit) {
+            let passes = passing(&one.active_state);
+            if (one.active_state == "failed" || told || passes)
+                && !self.units.services.contains_key(&one.unit)
+            {
                 interesting.push(one.unit);
             }
         }
@@ -192,7 +197,8 @@ impl Watched {
         let (flapping, now_ms) = (self.units.flapping.clone(), clock::boot_ms());
         let services = &self.units.services;
         self.known.retain(|unit, known| {
-            services.contains_key(unit) || !known.said.is_empty() || !known.starts.spent(&flapping, now_ms)
+            let told = services.contains_key(unit) || !known.said.is_empty();
+            told || known.passes() || !known.starts.spent(&flapping, now_ms)
         });
         Ok(())
     }
@@ -246,7 +252,8 @@ impl Watched {
 
     /// Says whether time alone can change anything.
     fn ages(&self) -> bool {
-        self.known.values().any(|known| known.said.contains(&FLAPPING) || known.starts.any())
+        let ages = |known: &Known| known.said.contains(&FLAPPING) || known.starts.any() || known.passes();
+        self.known.values().any(ages)
     }
 
     /// Asks what time alone has changed.
@@ -261,7 +268,7 @@ impl Watched {
         for unit in units {
             self.judge_flapping(&unit).await?;
         }
-        Ok(())
+        self.age_stuck().await
     }
 
     async fn judge(&mut self, unit: &UnitName) -> Result<(), SourceFailed> {
@@ -305,6 +312,7 @@ impl Watched {
         }
         self.judge_disabled(unit, own.unwrap_or(Tolerance::NONE)).await?;
         self.judge_flapping(unit).await?;
+        self.judge_stuck(unit).await?;
         self.judge_wellness(unit, true).await
     }
 
@@ -403,6 +411,10 @@ fn health_client() -> Result<reqwest::Client, SourceFailed> {
 }
 
 impl Known {
+    fn passes(&self) -> bool {
+        passing(&self.view.active_state)
+    }
+
     /// Notes since when it runs, where that is a while by now.
     fn ran(&mut self) {
         let now_us = clock::monotonic_us();

@@ -12,7 +12,7 @@ mod redis;
 mod tcp;
 mod tls;
 
-pub(super) use postgresql::sessions;
+pub(super) use postgresql::{sessions, writes};
 pub(super) use redis::save::{Wanted, ask as redis_save};
 
 use super::by::By;

@@ -30,6 +30,9 @@ UNION ALL (SELECT 'idle', extract(epoch FROM now() - state_change)::bigint::text
     CASE WHEN NOT (r.rolsuper OR r.rolreplication)
       THEN (extract(epoch FROM backend_start) * 1000000)::bigint::text ELSE '' END
   FROM pg_stat_activity LEFT JOIN pg_roles r ON r.oid = usesysid WHERE state LIKE 'idle in transaction%' ORDER BY state_change LIMIT 1)
+UNION ALL SELECT 'read-only', (setting = 'on')::int::text, source,
+    (coalesce(sourcefile, '') LIKE '%/postgresql.auto.conf')::int::text
+  FROM pg_settings WHERE name = 'default_transaction_read_only'
 UNION ALL SELECT 'recovery', pg_is_in_recovery()::int::text, '', ''
 UNION ALL SELECT 'lag', CASE
   WHEN NOT pg_is_in_recovery() THEN '0'
@@ -42,6 +45,7 @@ UNION ALL (SELECT 'slot', slot_name::text, active::int::text, coalesce(pg_wal_ls
 ";
 
 pub(in crate::watcher::sources::checks) mod sessions;
+pub(in crate::watcher::sources::checks) mod writes;
 
 pub(super) async fn look(probe: &PostgresqlProbe, time_max: Duration) -> Result<Seen, String> {
     let argv = argv(probe, time_max, QUERY);
@@ -146,6 +150,10 @@ fn read(probe: &PostgresqlProbe, text: &str) -> Result<Seen, String> {
     let retained_mb = self::slots(probe, &slots, &mut seen);
     let (standby, lag_s) = (number("recovery", 0) == Some(1), number("lag", 0).unwrap_or(0).max(0));
     replication(probe, standby, lag_s, &mut seen);
+    if number("read-only", 0) == Some(1) && !standby {
+        let source = facts.get("read-only").map_or("", |values| values[1]);
+        seen.find(read_only(source, number("read-only", 2) == Some(1)));
+    }
     let role = if standby { "standby" } else { "primary" };
     seen.line = one_line(&format!(
         "{role}, {used} of {most} connections, {} slots hold back {retained_mb} MB{}",
@@ -238,6 +246,19 @@ fn replication(probe: &PostgresqlProbe, standby: bool, lag_s: i64, seen: &mut Se
         let finding = Finding::new("postgresql.replication", behind, words);
         seen.find(finding.word("reason", "lag").boolean("standby", true).integer("lag_s", lag_s));
     }
+}
+
+/// A primary whose transactions may not write: somebody has set it so, or what keeps a disk from being filled.
+fn read_only(source: &str, by_alter_system: bool) -> Finding {
+    let set_in = match (source, by_alter_system) {
+        (_, true) => "alter-system",
+        ("configuration file", _) => "file",
+        ("database" | "user" | "database user", _) => "role-or-database",
+        ("command line" | "environment variable", _) => "start",
+        _ => "elsewhere",
+    };
+    let words = "default_transaction_read_only is on: it refuses every write";
+    Finding::new("postgresql.read-only", Verdict::Critical, words).word("set_in", set_in)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "what is shown needs no last digit")]

@@ -160,7 +160,7 @@ fn slot_name(slot: &str) -> Result<&str, String> {
     }
 }
 
-type Rows = Vec<(String, String)>;
+pub(super) type Rows = Vec<(String, String)>;
 
 /// Returns the numbers of the sessions that were told to end.
 fn ended(rows: &Rows) -> Vec<String> {
@@ -172,7 +172,7 @@ fn number(rows: &Rows, at: usize) -> Result<i64, String> {
     value.and_then(|value| value.parse().ok()).ok_or_else(|| "psql answered something else".into())
 }
 
-async fn rows(probe: &PostgresqlProbe, query: &str) -> Result<Rows, String> {
+pub(super) async fn rows(probe: &PostgresqlProbe, query: &str) -> Result<Rows, String> {
     let argv = argv(probe, STATEMENT, query);
     let done = process::run(&argv, STATEMENT, OUTPUT_BYTES_MAX).await;
     let done = done.map_err(|e| format!("failed to start {}: {e}", argv[0]))?;

@@ -36,6 +36,21 @@ fn what_postgresql_says_of_itself() {
             WELL.replace("used|10", "used|97"),
             "postgresql.connections critical idle=0,idle_percent=0,max=97,reason=many,used=97,used_percent=100",
         ),
+        ("", format!("{WELL}read-only|0|default|0\n"), ""),
+        (
+            "",
+            format!("{WELL}read-only|1|configuration file|1\n"),
+            "postgresql.read-only critical set_in=alter-system",
+        ),
+        (
+            "",
+            format!("{WELL}read-only|1|configuration file|0\n"),
+            "postgresql.read-only critical set_in=file",
+        ),
+        ("", format!("{WELL}read-only|1|user|0\n"), "postgresql.read-only critical set_in=role-or-database"),
+        ("", format!("{WELL}read-only|1|session|0\n"), "postgresql.read-only critical set_in=elsewhere"),
+        // A standby refuses writes anyway.
+        ("", format!("{}read-only|1|configuration file|1\n", WELL.replace("recovery|0", "recovery|1")), ""),
         ("", format!("{WELL}idle|299|4711|\n"), ""),
         (
             "",
