@@ -154,6 +154,7 @@ fn samples() -> Vec<Event> {
         policy: None,
     };
     let standing = Approval { basis: Basis::Standing { policy: Digest([4; 32]) }, ..approval.clone() };
+    let look = Approval { basis: Basis::Diagnosis { policy: Digest([4; 32]) }, ..approval.clone() };
     let reason = || "a reason".to_owned();
     let reported =
         |seq, what| Event::RunReported { host: web.clone(), seq, record: Box::new(Record { run, at, what }) };

@@ -12,6 +12,7 @@ pub mod decision;
 #[cfg(any(test, debug_assertions))]
 pub mod dev;
 pub mod diff;
+pub mod diagnosis;
 pub mod dry_run;
 mod entering;
 mod forms;

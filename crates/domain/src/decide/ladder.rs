@@ -33,7 +33,7 @@ pub fn next(
             .any(|plan| plan.playbook == stronger.id)
     };
     let rungs = playbook.stronger.iter().filter_map(|id| Some(&state.playbooks.get(id)?.playbook));
-    rungs.filter(|stronger| stronger.risk != Risk::Never && !ran(stronger)).find_map(|stronger| {
+    rungs.filter(|stronger| !matches!(stronger.risk, Risk::Never | Risk::Look) && !ran(stronger)).find_map(|stronger| {
         let values = parameters(stronger, signal).ok()?;
         fresh(state, stronger, target.clone(), &values).ok()
     })
