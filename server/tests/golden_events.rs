@@ -191,6 +191,8 @@ fn samples() -> Vec<Event> {
         Event::Refrained { incident, why_not: WhyNot::Frozen { root: incident, because: reason() } },
         Event::Refrained { incident, why_not: WhyNot::Storm { root: incident } },
         Event::ReleaseHeld { incident, plan: plan.digest(), reason: reason() },
+        Event::DiagnosisApproved { incident, plan: Box::new(plan.clone()), approval: look },
+        Event::DiagnosisReported { incident, report: Box::new(dry_run(run, at)) },
         Event::PlanProposed { incident, plan: Box::new(plan), expires_at: at, required_approvals: 1 },
         Event::DryRunAsked { incident, plan: run, by: alice.clone() },
         Event::DryRunReported { incident, report: Box::new(dry_run(run, at)) },
@@ -261,6 +263,8 @@ fn known(event: &Event) {
         | Event::PlanProposed { .. }
         | Event::DryRunAsked { .. }
         | Event::DryRunReported { .. }
+        | Event::DiagnosisApproved { .. }
+        | Event::DiagnosisReported { .. }
         | Event::DecisionTaken { .. }
         | Event::PlanApproved { .. }
         | Event::PlanVoided { .. }

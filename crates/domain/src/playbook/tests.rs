@@ -167,3 +167,22 @@ fn the_lists_of_actions_and_checks_are_whole() {
     let checks = serde_json::from_value::<crate::check::Check>(none).expect_err("there is no ?");
     assert_eq!(sorted(variants(checks.to_string())), ours(crate::check::CHECKS));
 }
+
+/// What only looks is marked as such, and nothing else passes for it.
+#[test]
+fn a_playbook_that_looks_has_no_step_that_could_change_something() {
+    let look = with(&[
+        ("risk: auto", "risk: look"),
+        ("do: unit.start", "do: look.unit"),
+        ("verify:\n  - {check: unit.active, with: {unit: $unit}}\n  - {check: http.ok, with: {url: $url}}\nsoak_s: 10\n", ""),
+        ("  url: {type: url, from: health_url, optional: true}\n", ""),
+    ]);
+    assert_eq!(findings(&look), Vec::<String>::new());
+    for action in ["unit.start", "unit.reload", "unit.reset-failed"] {
+        let text = look.replace("look.unit", action);
+        let found = findings(&text);
+        assert!(found.iter().any(|f| f.contains("only looks")), "{action}: {found:?}");
+    }
+    let verified = look.replace("escalation:", "verify: [{check: unit.active, with: {unit: $unit}}]\nescalation:");
+    assert!(findings(&verified).iter().any(|f| f.contains("mends nothing")), "{:?}", findings(&verified));
+}

@@ -336,6 +336,7 @@ const INCIDENT_DETAIL: &[(&str, &str)] = &[
     ("evidence", "Evidence[]"),
     ("candidates", "Candidate[]"),
     ("why_not", "string?"),
+    ("diagnosis", "DryRunView?"),
     ("stands_for", "integer[]"),
     ("plan_view", "PlanView?"),
     ("runs", "RunView[]"),
