@@ -249,7 +249,10 @@ fn plan(playbook: &Playbook, signal: &Signal) -> Option<Plan> {
 
 fn sound(playbook: &Playbook, plan: &Plan) {
     assert!(!plan.steps.is_empty() && playbook.risk != Risk::Never);
-    assert!(plan.verify.is_empty() == (playbook.risk == Risk::Look) && plan.only_looks() == (playbook.risk == Risk::Look));
+    assert!(
+        plan.verify.is_empty() == (playbook.risk == Risk::Look)
+            && plan.only_looks() == (playbook.risk == Risk::Look)
+    );
     for step in &plan.steps {
         assert_eq!(protect::refuse(&step.action), None);
         if playbook.risk == Risk::Look {

@@ -70,7 +70,8 @@ fn admitted(
 ) -> Result<Plan, String> {
     let plan = dry_run::plan(settings, question)?;
     let policy = question.policy.as_ref();
-    let policy = policy.map(|signed| admission::policy_signed(&settings.allowed_signers, signed)).transpose()?;
+    let policy =
+        policy.map(|signed| admission::policy_signed(&settings.allowed_signers, signed)).transpose()?;
     let subjects: Vec<_> = plan.touches().into_iter().collect();
     let (wall, boot_ms) = (clock::wall(), clock::boot_ms());
     let stated = declarations::read(&settings.declarations_dir);

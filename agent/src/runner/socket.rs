@@ -159,7 +159,8 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
             // Looking costs the host something, however often it is asked: one after the other.
             let mut looks = door.looking.lock().unwrap_or_else(PoisonError::into_inner);
             let now = door.now(Vec::new());
-            let moment = Moment { epoch: now.epoch, server_now: door.desk.lease(clock::boot_ms()).0, stop: now.stop };
+            let moment =
+                Moment { epoch: now.epoch, server_now: door.desk.lease(clock::boot_ms()).0, stop: now.stop };
             match diagnosis::or_dry_run(&door.settings, &mut looks, moment, &question) {
                 Ok(report) => Response::DryRun { report },
                 Err(reason) => Response::Refused { reason },

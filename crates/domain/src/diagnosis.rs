@@ -107,7 +107,12 @@ pub enum Refusal {
 ///
 /// # Errors
 /// Returns the first reason against it.
-pub fn admit(plan: &Plan, question: &Question, policy: Option<&Policy>, facts: &Facts) -> Result<(), Refusal> {
+pub fn admit(
+    plan: &Plan,
+    question: &Question,
+    policy: Option<&Policy>,
+    facts: &Facts,
+) -> Result<(), Refusal> {
     if plan.target.host != facts.host {
         return Err(Refusal::OtherHost(plan.target.host.clone()));
     }

@@ -62,7 +62,8 @@ pub fn choose_on<'a>(
     signal: &Signal,
     host: &Declarations,
 ) -> (Choice<'a>, Vec<Candidate>) {
-    let (choice, mut weighed) = weigh_all(playbooks.into_iter().filter(|p| p.risk != Risk::Look), signal, host);
+    let (choice, mut weighed) =
+        weigh_all(playbooks.into_iter().filter(|p| p.risk != Risk::Look), signal, host);
     let matching = weighed.iter().take_while(|(_, candidate)| candidate.matches).count();
     weighed[matching..].sort_by_key(|(_, candidate)| candidate.against());
     weighed.truncate(CANDIDATES_MAX);

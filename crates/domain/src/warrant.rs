@@ -101,7 +101,9 @@ pub fn admit(
 ) -> Result<Warrant, Refusal> {
     let warrant = reconstruct(order, playbook, facts)?;
     if playbook.risk == Risk::Look {
-        return Err(Refusal::NotApproved { reason: "the playbook only looks, which is asked and not ordered".into() });
+        return Err(Refusal::NotApproved {
+            reason: "the playbook only looks, which is asked and not ordered".into(),
+        });
     }
     approved(&warrant.plan, order, policy, facts)?;
     let automatic = matches!(order.approval.basis, Basis::Standing { .. });

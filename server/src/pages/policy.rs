@@ -172,7 +172,9 @@ fn limits(policy: &Policy) -> Markup {
             "Diagnosis",
             match policy.diagnosis {
                 None => html! { "hosts are not looked at about what nothing mends" },
-                Some(rule) => html! { "looks an hour about what nothing mends: " (rule.per_host) " at a host, " (rule.per_hour) " at all; they change nothing" },
+                Some(rule) => {
+                    html! { "looks an hour about what nothing mends: " (rule.per_host) " at a host, " (rule.per_hour) " at all; they change nothing" }
+                }
             },
         ),
         (

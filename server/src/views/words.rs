@@ -151,7 +151,10 @@ pub fn event_sentence(event: &Event) -> String {
             format!("the host of {incident} {}", report.sentence())
         }
         Event::DiagnosisApproved { incident, plan, .. } => {
-            format!("a look by {} for {incident} is approved by the policy's rule for diagnosis", plan.playbook)
+            format!(
+                "a look by {} for {incident} is approved by the policy's rule for diagnosis",
+                plan.playbook
+            )
         }
         Event::DiagnosisReported { incident, report } => {
             format!("the host of {incident} {}", report.sentence())

@@ -337,8 +337,10 @@ pub fn first_epoch(agent: usize) -> Epoch {
 
 impl Catalogue {
     fn new() -> Self {
-        let playbooks: Vec<_> =
-            [RESTART, RECONFIGURE, CLEAN, UNSTICK, RESET, TELL, PURGE, LOOK].into_iter().map(playbook).collect();
+        let playbooks: Vec<_> = [RESTART, RECONFIGURE, CLEAN, UNSTICK, RESET, TELL, PURGE, LOOK]
+            .into_iter()
+            .map(playbook)
+            .collect();
         let newer =
             [RESTART, CLEAN].into_iter().map(|text| playbook(&text.replace("version: 1", "version: 2")));
         let policies: Vec<_> = (0..POLICIES.len())
@@ -360,7 +362,12 @@ impl Catalogue {
 
     /// Returns the playbook of this text if the owners signed it; stands for the check of the signature.
     pub fn trusted(&self, text: &SignedText) -> Option<&Playbook> {
-        self.playbooks.iter().chain(&self.newer).chain([&self.wolf]).find(|doc| doc.signed == *text).map(|doc| &doc.parsed)
+        self.playbooks
+            .iter()
+            .chain(&self.newer)
+            .chain([&self.wolf])
+            .find(|doc| doc.signed == *text)
+            .map(|doc| &doc.parsed)
     }
 
     pub fn trusted_policy(&self, text: &SignedText) -> Option<&Policy> {

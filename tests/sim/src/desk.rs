@@ -121,7 +121,12 @@ impl Desk {
     }
 
     /// Returns the server's time while the lease is good, and why all is stopped, if it is.
-    pub fn heard(&self, machine: &Machine, boot_ms: i64, lease_ms: i64) -> (Option<Timestamp>, Option<String>) {
+    pub fn heard(
+        &self,
+        machine: &Machine,
+        boot_ms: i64,
+        lease_ms: i64,
+    ) -> (Option<Timestamp>, Option<String>) {
         let lease = self.lease.as_ref();
         let good = lease.filter(|held| boot_ms - held.made_ms < lease_ms);
         let local = machine.local_stop.then(|| "stopped on this host".to_owned());

@@ -74,7 +74,7 @@ fn refused(report: &Report) -> &str {
 #[test]
 fn it_tells_what_it_saw_once_and_notes_that_it_began() {
     let world = World::new();
-    let life = Life::begin(&world);
+    let life = Life::begin_with(&world, |settings| settings.program = "/bin/false".into());
     let asked = question(&world, life.epoch, 1);
     let (before, mut looks) = (world.fingerprint(), Looks::default());
     let report = ask(&life, &mut looks, &asked);
@@ -83,7 +83,10 @@ fn it_tells_what_it_saw_once_and_notes_that_it_began() {
     assert!(steps[0].would.iter().any(|line| line.contains("(pid ")), "{steps:?}");
     assert_eq!(refused(&ask(&life, &mut looks, &asked)), "it was begun before, and is not begun twice");
     // Nor by a process that knows nothing of it but the book.
-    assert_eq!(refused(&ask(&life, &mut Looks::default(), &asked)), "it was begun before, and is not begun twice");
+    assert_eq!(
+        refused(&ask(&life, &mut Looks::default(), &asked)),
+        "it was begun before, and is not begun twice"
+    );
     assert_eq!(world.fingerprint(), before, "the host is as it was");
     assert_eq!(life.records().len(), 0, "no run was begun");
 }
@@ -91,7 +94,7 @@ fn it_tells_what_it_saw_once_and_notes_that_it_began() {
 #[test]
 fn it_has_a_budget_of_its_own_which_a_restart_does_not_clear() {
     let world = World::new();
-    let life = Life::begin(&world);
+    let life = Life::begin_with(&world, |settings| settings.program = "/bin/false".into());
     for incident in 1..=u64::from(LOOKS_MAX) {
         let report = ask(&life, &mut Looks::default(), &question(&world, life.epoch, incident));
         assert_eq!(refused(&report), "looked");
@@ -102,17 +105,23 @@ fn it_has_a_budget_of_its_own_which_a_restart_does_not_clear() {
     let book = life.settings.state_dir.join("runner/looks.json");
     fs::write(&book, "{").expect("written");
     let said = ask(&life, &mut Looks::default(), &one_more);
-    assert!(refused(&said).contains("failed to read"), "a book that cannot be read lets nothing begin: {said:?}");
+    assert!(
+        refused(&said).contains("failed to read"),
+        "a book that cannot be read lets nothing begin: {said:?}"
+    );
 }
 
 #[test]
 fn nobody_but_server_and_owners_together_can_have_root_look_around() {
     let world = World::new();
-    let life = Life::begin(&world);
+    let life = Life::begin_with(&world, |settings| settings.program = "/bin/false".into());
     let good = question(&world, life.epoch, 1);
     let text = serde_json::to_string(&good).expect("encodes");
     let other = world.sign(&world.stranger, sopwith_protocol::exchange::SERVER_NAMESPACE, &text);
-    assert!(or_dry_run(&life.settings, &mut Looks::default(), moment(life.epoch), &other).is_err(), "another seal");
+    assert!(
+        or_dry_run(&life.settings, &mut Looks::default(), moment(life.epoch), &other).is_err(),
+        "another seal"
+    );
     type Change = fn(&mut Question, &World);
     let changes: [(&str, Change); 7] = [
         ("signature of the playbook", |q, _| q.playbook.text.push('\n')),
@@ -135,10 +144,12 @@ fn nobody_but_server_and_owners_together_can_have_root_look_around() {
         assert!(refused(&said).contains(expected), "{expected}: {said:?}");
     }
     let stopped = Moment { stop: Some("enough".into()), ..moment(life.epoch) };
-    let said = or_dry_run(&life.settings, &mut Looks::default(), stopped, &world.seal(&good)).expect("sealed");
+    let said =
+        or_dry_run(&life.settings, &mut Looks::default(), stopped, &world.seal(&good)).expect("sealed");
     assert!(refused(&said).contains("stopped: enough"), "{said:?}");
     let unheard = Moment { server_now: None, ..moment(life.epoch) };
-    let said = or_dry_run(&life.settings, &mut Looks::default(), unheard, &world.seal(&good)).expect("sealed");
+    let said =
+        or_dry_run(&life.settings, &mut Looks::default(), unheard, &world.seal(&good)).expect("sealed");
     assert!(refused(&said).contains("not been heard"), "{said:?}");
     assert_eq!(refused(&ask(&life, &mut Looks::default(), &good)), "looked", "none of it was begun before");
 }

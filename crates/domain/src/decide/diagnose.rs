@@ -57,12 +57,7 @@ fn looks(state: &State, host: &HostId, now: Timestamp) -> (u32, u32) {
 }
 
 /// Takes a host's answer, if it is one to a look that waits.
-pub fn report(
-    state: &State,
-    host: &HostId,
-    epoch: Epoch,
-    report: &Report,
-) -> Result<Option<Event>, Refusal> {
+pub fn report(state: &State, host: &HostId, epoch: Epoch, report: &Report) -> Result<Option<Event>, Refusal> {
     speaking(state, host, epoch)?;
     let asked = |diagnosis: &Diagnosis| {
         diagnosis.report.is_none()
@@ -70,10 +65,8 @@ pub fn report(
             && diagnosis.approval.granted_at == report.asked_at
     };
     let incident = state.open_of(host).find(|incident| incident.diagnosis.as_ref().is_some_and(asked));
-    Ok(incident.map(|incident| Event::DiagnosisReported {
-        incident: incident.id,
-        report: Box::new(report.clone()),
-    }))
+    Ok(incident
+        .map(|incident| Event::DiagnosisReported { incident: incident.id, report: Box::new(report.clone()) }))
 }
 
 /// Returns what the host is to look at now. Where playbook or policy are others by now it is not asked any more.
@@ -85,7 +78,8 @@ pub fn owed(state: &State, host: &HostId, now: Timestamp) -> Vec<Question> {
     let question = |incident: &Incident| {
         let diagnosis = incident.diagnosis.as_ref().filter(|diagnosis| diagnosis.waits(now))?;
         let plan = &diagnosis.plan;
-        let playbook = state.playbooks.get(&plan.playbook).filter(|i| i.playbook.digest == plan.playbook_digest)?;
+        let playbook =
+            state.playbooks.get(&plan.playbook).filter(|i| i.playbook.digest == plan.playbook_digest)?;
         (plan.target.epoch == known.epoch).then_some(Question {
             target: plan.target.clone(),
             plan: plan.digest(),

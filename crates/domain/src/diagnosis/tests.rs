@@ -71,7 +71,11 @@ fn a_host_looks_only_by_the_rule_that_its_owners_signed() {
     type Change = fn(&mut Asked);
     let silent = || Policy::parse("version: 1\nauto: []\nhosts: all\n").unwrap();
     assert_eq!(judged(&good()), "looks");
-    assert_eq!(approve(&good().plan, &silent(), Timestamp(0)), None, "a policy that is silent permits nothing");
+    assert_eq!(
+        approve(&good().plan, &silent(), Timestamp(0)),
+        None,
+        "a policy that is silent permits nothing"
+    );
     let cases: [(&str, Change); 15] = [
         ("for host web-1", |a| a.facts.host = HostId::new("web-2").unwrap()),
         ("earlier life", |a| a.facts.epoch = Epoch(2)),
@@ -115,7 +119,10 @@ fn what_does_more_than_look_is_neither_approved_nor_begun() {
     let text = LOOK
         .replace("look.network, with: {most: 3}", "unit.stop, with: {unit: a.service}")
         .replace("risk: look", "risk: auto")
-        .replace("escalation", "verify: [{check: unit.not-active, with: {unit: a.service}}]\nsoak_s: 1\nescalation");
+        .replace(
+            "escalation",
+            "verify: [{check: unit.not-active, with: {unit: a.service}}]\nsoak_s: 1\nescalation",
+        );
     let mut playbook = Playbook::parse(&text).unwrap();
     for risk in [Risk::Auto, Risk::Look] {
         playbook.risk = risk;

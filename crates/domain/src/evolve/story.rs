@@ -47,7 +47,10 @@ pub fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
         Event::DiagnosisApproved { incident, plan, approval } => {
             let (title, digest) = (&plan.title, plan.digest());
             let until = approval.expires_at;
-            let text = format!("{title}, which changes nothing: plan {} is approved by the policy's rule for diagnosis until {until}", digest.short());
+            let text = format!(
+                "{title}, which changes nothing: plan {} is approved by the policy's rule for diagnosis until {until}",
+                digest.short()
+            );
             sopwith(incident, text)
         }
         Event::DiagnosisReported { incident, report } => sopwith(incident, diagnosed(report)),

@@ -161,7 +161,8 @@ fn read(node: &Node, findings: &Findings) -> Option<Case> {
     let texts = |name| fields.texts(name).into_iter().map(|(text, _)| text).collect();
     let (steps, verify) = (texts("steps"), texts("verify"));
     let no_plan = fields.text_or_empty("no_plan");
-    let looks = fields.get("looks").and_then(|node| parse(&scalar(node, "looks", findings)?, node.place, findings));
+    let looks =
+        fields.get("looks").and_then(|node| parse(&scalar(node, "looks", findings)?, node.place, findings));
     let looked = texts("looked");
     fields.no_others();
     Some(Case {

@@ -110,7 +110,9 @@ fn held(device: u64) -> Vec<(u64, String)> {
     let mut all = BTreeMap::new();
     for process in processes::all() {
         for descriptor in processes::descriptors(process.pid) {
-            let Some(target) = descriptor.target.to_str().and_then(|t| t.strip_suffix(" (deleted)")) else { continue };
+            let Some(target) = descriptor.target.to_str().and_then(|t| t.strip_suffix(" (deleted)")) else {
+                continue;
+            };
             let Ok(meta) = fs::metadata(&descriptor.link) else { continue };
             if meta.dev() == device && meta.is_file() {
                 let told = format!("{target}, by process {}", process.pid);

@@ -46,7 +46,8 @@ fn bytes(count: u64) -> String {
 
 fn journal(at: &At<'_>, unit: &UnitName, count: u32) -> Result<String, String> {
     let (count, unit) = (lines(count).to_string(), format!("--unit={unit}"));
-    let argv = ["/usr/bin/journalctl", &unit, "--lines", &count, "--output=short-iso", "--no-pager", "--quiet"];
+    let argv =
+        ["/usr/bin/journalctl", &unit, "--lines", &count, "--output=short-iso", "--no-pager", "--quiet"];
     let argv: Vec<String> = argv.iter().map(ToString::to_string).collect();
     let report = at.bench.programs.run(&profiles::journal(), &argv, JOURNAL_MS_MAX, None)?;
     let text = report.output.trim();
@@ -103,6 +104,9 @@ mod tests {
     fn what_others_wrote_keeps_its_lines_and_nothing_that_a_terminal_obeys() {
         assert_eq!(plain("a\x1b[2Jb\r\nc\0d"), "a?[2Jb?\nc?d");
         assert_eq!((lines(0), lines(7), lines(4000)), (1, 7, LINES_MAX));
-        assert_eq!((bytes(2048), bytes(3 << 20), bytes(40 << 30)), ("2 KiB".into(), "3 MiB".into(), "40 GiB".into()));
+        assert_eq!(
+            (bytes(2048), bytes(3 << 20), bytes(40 << 30)),
+            ("2 KiB".into(), "3 MiB".into(), "40 GiB".into())
+        );
     }
 }

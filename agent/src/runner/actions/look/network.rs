@@ -9,8 +9,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const LINE_MAX: usize = 160;
 /// Names of the kernel's states of a connection, by number.
 const STATES: [&str; 12] = [
-    "?", "established", "syn-sent", "syn-received", "fin-wait-1", "fin-wait-2", "time-wait", "close",
-    "close-wait", "last-ack", "listening", "closing",
+    "?",
+    "established",
+    "syn-sent",
+    "syn-received",
+    "fin-wait-1",
+    "fin-wait-2",
+    "time-wait",
+    "close",
+    "close-wait",
+    "last-ack",
+    "listening",
+    "closing",
 ];
 const LISTENING: usize = 10;
 
@@ -50,7 +60,9 @@ fn routes(most: usize) -> Vec<String> {
     let table = read("/proc/net/route");
     let told = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let ip = |index: usize| u32::from_str_radix(fields.get(index)?, 16).ok().map(|n| Ipv4Addr::from(n.to_ne_bytes()));
+        let ip = |index: usize| {
+            u32::from_str_radix(fields.get(index)?, 16).ok().map(|n| Ipv4Addr::from(n.to_ne_bytes()))
+        };
         let (to, via, mask) = (ip(1)?, ip(2)?, ip(7)?);
         let to = if to.is_unspecified() && mask.is_unspecified() {
             "default".to_owned()
@@ -81,10 +93,15 @@ fn sockets(most: usize) -> Vec<String> {
     for file in ["tcp", "tcp6"] {
         for line in read(&format!("/proc/net/{file}")).lines().skip(1) {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            let (Some(local), Some(state), Some(inode)) = (fields.get(1), fields.get(3), fields.get(9)) else { continue };
+            let (Some(local), Some(state), Some(inode)) = (fields.get(1), fields.get(3), fields.get(9))
+            else {
+                continue;
+            };
             let state = usize::from_str_radix(state, 16).ok().filter(|n| *n < STATES.len()).unwrap_or(0);
             *counts.entry(STATES[state]).or_default() += 1;
-            if state == LISTENING && let Some(address) = address(local) {
+            if state == LISTENING
+                && let Some(address) = address(local)
+            {
                 listening.insert((*inode).to_owned(), address);
             }
         }

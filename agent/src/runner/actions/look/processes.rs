@@ -42,7 +42,13 @@ pub fn most(by: LookBy, most: usize) -> Result<String, String> {
     let mut out = scarce(by, &first);
     for (pid, amount) in used.into_iter().take(most) {
         let Some(process) = first.get(&pid) else { continue };
-        out.push(format!("{}  {} (pid {pid}, user {}, state {})", said(by, amount), process.name, user(pid), process.state));
+        out.push(format!(
+            "{}  {} (pid {pid}, user {}, state {})",
+            said(by, amount),
+            process.name,
+            user(pid),
+            process.state
+        ));
     }
     Ok(out.join("\n"))
 }
@@ -131,11 +137,17 @@ fn scarce(by: LookBy, all: &BTreeMap<u32, Process>) -> Vec<String> {
             out.extend(pressure("memory"));
         }
         LookBy::Io => {
-            let waiting: Vec<&str> = all.values().filter(|p| p.state == 'D').map(|p| p.name.as_str()).take(10).collect();
+            let waiting: Vec<&str> =
+                all.values().filter(|p| p.state == 'D').map(|p| p.name.as_str()).take(10).collect();
             out.extend(pressure("io"));
-            out.push(format!("waiting for disks: {}", if waiting.is_empty() { "none".into() } else { waiting.join(", ") }));
+            out.push(format!(
+                "waiting for disks: {}",
+                if waiting.is_empty() { "none".into() } else { waiting.join(", ") }
+            ));
         }
-        LookBy::Files => out.push(format!("open on the host, free, at most: {}", read("/proc/sys/fs/file-nr").trim())),
+        LookBy::Files => {
+            out.push(format!("open on the host, free, at most: {}", read("/proc/sys/fs/file-nr").trim()))
+        }
     }
     out
 }
@@ -151,7 +163,10 @@ mod tests {
         assert!(process(own).expect("there").resident_pages > 0);
         for by in [LookBy::Memory, LookBy::Files, LookBy::Cpu, LookBy::Io] {
             let text = most(by, 3).expect("seen");
-            assert!(text.lines().count() >= 1 && text.lines().filter(|l| l.contains("(pid ")).count() <= 3, "{text}");
+            assert!(
+                text.lines().count() >= 1 && text.lines().filter(|l| l.contains("(pid ")).count() <= 3,
+                "{text}"
+            );
         }
     }
 }

@@ -70,7 +70,12 @@ fn what_nothing_mends_is_looked_at_once_by_a_recorded_approval() {
 #[test]
 fn what_is_mended_is_not_looked_at() {
     let mut told = told(RULE);
-    assert_eq!(told.raise("down"), "item_taken incident_opened matched plan_proposed", "people are asked about a plan");
+    assert_eq!(
+        told.raise("down"),
+        "item_taken incident_opened matched plan_proposed",
+        "people are asked about a plan"
+    );
+    let mut told = self::told(RULE);
     assert!(told.raise("stuck").ends_with("order_released"));
     assert_eq!(waiting(&told), 0);
 }
@@ -84,10 +89,17 @@ fn nothing_looks_without_the_rule_or_beyond_its_budget_or_time() {
     let policy = SignedText { text, signature: "signed".into() };
     nowhere.does(Command::SetPolicy { policy, signer: "owners".into(), by: name("root") });
     nowhere.install(look("look", "odd"));
-    assert_eq!((nowhere.raise("odd").as_str(), waiting(&nowhere)), ("item_taken incident_opened escalated", 0));
+    assert_eq!(
+        (nowhere.raise("odd").as_str(), waiting(&nowhere)),
+        ("item_taken incident_opened escalated", 0)
+    );
     let mut told = told(RULE);
     told.raise("odd");
-    assert_eq!(told.signal("odd", "b", Condition::Raised), "item_taken incident_opened escalated", "the budget is spent");
+    assert_eq!(
+        told.signal("odd", "b", Condition::Raised),
+        "item_taken incident_opened escalated",
+        "the budget is spent"
+    );
     let why = &told.state.incidents[&IncidentId(2)].phase;
     assert!(matches!(why, Phase::NeedsPerson { reason, .. } if reason.contains("not looked at")), "{why:?}");
     told.later(VALID_MS);
@@ -106,8 +118,12 @@ fn a_stop_a_hold_and_maintenance_keep_everybody_from_looking() {
     told.stop();
     assert_eq!((told.raise("odd").as_str(), waiting(&told)), ("item_taken incident_opened refrained", 0));
     told.resume();
-    let hold =
-        Declaration::Hold { scope: vec![Subject::Host], reason: "mine".into(), by: "root".into(), until: None };
+    let hold = Declaration::Hold {
+        scope: vec![Subject::Host],
+        reason: "mine".into(),
+        by: "root".into(),
+        until: None,
+    };
     told.declare(Declarations { stated: vec![hold], broken: vec![] });
     assert_eq!((told.raise("odd").as_str(), waiting(&told)), ("item_taken signal_folded refrained", 0));
 }
