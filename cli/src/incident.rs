@@ -126,6 +126,10 @@ fn show(incident: &IncidentView, full: bool, ui: &Ui) -> String {
         out.push_str(&plan_text::lines(plan, ui).join("\n"));
         out.push('\n');
     }
+    if let Some(diagnosis) = &incident.diagnosis {
+        section(&mut out, "Looked", ui);
+        out.push_str(&crate::dry_run::text(diagnosis, ui));
+    }
     for report in &incident.runs {
         section(&mut out, "Run", ui);
         out.push_str(&run::text(report, ui));

@@ -32,7 +32,8 @@ Example of a policy:
   auto: [restart-failed-unit]   # SOPs of risk auto that need no person
   hosts: all                    # or  named: [web-1, web-2]
   approvers: 1
-  attempts_per_day: 2")]
+  attempts_per_day: 2
+  diagnosis: {per_host: 4}      # looks at what nothing mends")]
 pub struct Sign {
     file: PathBuf,
     /// An OpenSSH private key; hosts must have its public half in allowed_signers.
@@ -141,6 +142,10 @@ fn describe(policy: &Parsed, ui: &Ui) -> String {
             budgets.per_host, budgets.per_playbook, budgets.per_service
         ),
     );
+    let looks = policy.diagnosis.map_or("not at all".into(), |rule| {
+        format!("{} looks an hour at a host, {} at all", rule.per_host, rule.per_hour)
+    });
+    row("diagnosis", format!("of what nothing mends: {looks}"));
     row(
         "many hosts",
         format!(

@@ -31,6 +31,7 @@ pub fn computed(view: PlanView, raw: &Json) -> Result<PlanView, Failure> {
         .help("do not approve this: the server or something between is broken or lies"));
     }
     let risk = match plan.risk {
+        Risk::Look => "look",
         Risk::Auto => "auto",
         Risk::Approval => "approval",
         Risk::Never => "never",

@@ -155,6 +155,7 @@ fn samples() -> Vec<Event> {
         policy: None,
     };
     let standing = Approval { basis: Basis::Standing { policy: Digest([4; 32]) }, ..approval.clone() };
+    let look = Approval { basis: Basis::Diagnosis { policy: Digest([4; 32]) }, ..approval.clone() };
     let reason = || "a reason".to_owned();
     let reported =
         |seq, what| Event::RunReported { host: web.clone(), seq, record: Box::new(Record { run, at, what }) };
@@ -191,6 +192,8 @@ fn samples() -> Vec<Event> {
         Event::Refrained { incident, why_not: WhyNot::Frozen { root: incident, because: reason() } },
         Event::Refrained { incident, why_not: WhyNot::Storm { root: incident } },
         Event::ReleaseHeld { incident, plan: plan.digest(), reason: reason() },
+        Event::DiagnosisApproved { incident, plan: Box::new(plan.clone()), approval: look },
+        Event::DiagnosisReported { incident, report: Box::new(dry_run(run, at)) },
         Event::PlanProposed { incident, plan: Box::new(plan), expires_at: at, required_approvals: 1 },
         Event::DryRunAsked { incident, plan: run, by: alice.clone() },
         Event::DryRunReported { incident, report: Box::new(dry_run(run, at)) },
@@ -264,6 +267,8 @@ fn known(event: &Event) {
         | Event::PlanProposed { .. }
         | Event::DryRunAsked { .. }
         | Event::DryRunReported { .. }
+        | Event::DiagnosisApproved { .. }
+        | Event::DiagnosisReported { .. }
         | Event::DecisionTaken { .. }
         | Event::PlanApproved { .. }
         | Event::PlanVoided { .. }

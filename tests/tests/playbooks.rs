@@ -64,7 +64,10 @@ fn every_shipped_sop_is_complete() {
         }
         let bare: Vec<_> = playbook.parameters.iter().filter(|(_, p)| p.about.is_empty()).collect();
         assert!(bare.is_empty(), "{id}: what are {bare:?}?");
-        if playbook.risk == Risk::Never {
+        if playbook.risk == Risk::Look {
+            assert!(!playbook.preconditions.is_empty() && !playbook.cautions.is_empty(), "{id}");
+        }
+        if matches!(playbook.risk, Risk::Never | Risk::Look) {
             continue;
         }
         assert!(!playbook.preconditions.is_empty() && !playbook.cautions.is_empty(), "{id}");
@@ -98,7 +101,11 @@ fn all_cases_hold_and_every_sop_has_some_for_and_some_against() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     for playbook in &playbooks {
         let own = || cases.iter().filter(|(file, _)| file == playbook.id.as_str());
-        let chosen = own().filter(|(_, case)| case.chosen.as_ref() == Some(&playbook.id)).count();
+        let of = |case: &Case| match playbook.risk {
+            Risk::Look => case.looks.clone(),
+            _ => case.chosen.clone(),
+        };
+        let chosen = own().filter(|(_, case)| of(case).as_ref() == Some(&playbook.id)).count();
         assert!(chosen >= 1 && own().count() > chosen, "{} has cases for and against it", playbook.id);
     }
 }
@@ -141,7 +148,7 @@ fn no_signal_leaves_two_equally_good_and_no_values_mean_all() {
     let (playbooks, vocabulary) = (shipped(), vocabulary());
     let some = cases().remove(0).1.signal;
     // What somebody can do something about comes more often than what nobody can.
-    let often = |p: &Playbook| if p.risk == Risk::Never { 1 } else { 4 };
+    let often = |p: &Playbook| if matches!(p.risk, Risk::Never | Risk::Look) { 1 } else { 4 };
     let answers: Vec<&Answers> = playbooks
         .iter()
         .flat_map(|p| p.answers.iter().flat_map(|a| std::iter::repeat_n(a, often(p))))
@@ -197,7 +204,7 @@ fn no_signal_leaves_two_equally_good_and_no_values_mean_all() {
             planned.insert(playbook.id.clone());
         }
     }
-    let able = playbooks.iter().filter(|p| p.risk != Risk::Never).count();
+    let able = playbooks.iter().filter(|p| !matches!(p.risk, Risk::Never | Risk::Look)).count();
     assert!(planned.len() + 1 >= able, "only {planned:?} came to a plan, so that little was looked at");
 }
 
@@ -241,9 +248,16 @@ fn plan(playbook: &Playbook, signal: &Signal) -> Option<Plan> {
 }
 
 fn sound(playbook: &Playbook, plan: &Plan) {
-    assert!(!plan.steps.is_empty() && !plan.verify.is_empty() && playbook.risk != Risk::Never);
+    assert!(!plan.steps.is_empty() && playbook.risk != Risk::Never);
+    assert!(
+        plan.verify.is_empty() == (playbook.risk == Risk::Look)
+            && plan.only_looks() == (playbook.risk == Risk::Look)
+    );
     for step in &plan.steps {
         assert_eq!(protect::refuse(&step.action), None);
+        if playbook.risk == Risk::Look {
+            continue;
+        }
         let touches = step.action.touches();
         assert!(!touches.is_empty() && !touches.contains(&Subject::Host), "{:?}", step.action);
     }

@@ -79,6 +79,16 @@ impl Seal {
     }
 }
 
+/// Reads the policy that came with a question, if the owners signed it.
+///
+/// # Errors
+/// Says why it cannot be believed.
+pub fn policy_signed(allowed_signers: &Path, policy: &SignedText) -> Result<Policy, String> {
+    let signed = Signers::read(allowed_signers).verify(POLICY_NAMESPACE, policy);
+    signed.map_err(|reason| format!("the signature of the policy does not hold: {reason}"))?;
+    Policy::parse(&policy.text).map_err(|finding| format!("the policy cannot be read: {finding}"))
+}
+
 /// Checks the owners' signature over a playbook that is only to be looked with.
 ///
 /// # Errors

@@ -20,24 +20,39 @@ use std::sync::Arc;
 /// # Errors
 /// The question bears no seal of the server, or is for another host.
 pub fn look(settings: &Arc<Settings>, stop: Option<String>, signed: &SignedText) -> Result<Report, String> {
+    let question = open(settings, signed)?;
+    let found = plan(settings, &question).and_then(|plan| match plan.risk {
+        Risk::Look => Err("the playbook only looks, for which there has to be an approval".into()),
+        _ => Ok(found(settings, stop, &plan)),
+    });
+    Ok(report(&question, found))
+}
+
+/// Opens a question that bears the server's seal and is for this host.
+///
+/// # Errors
+/// Says why it is none that could be answered.
+pub fn open(settings: &Settings, signed: &SignedText) -> Result<Question, String> {
     let question = Seal::read(&settings.server_key())?.open_question(signed)?;
-    if question.target.host != settings.host {
-        return Err(format!("the question is for host {}, this is {}", question.target.host, settings.host));
+    match question.target.host == settings.host {
+        true => Ok(question),
+        false => Err(format!("the question is for host {}, this is {}", question.target.host, settings.host)),
     }
-    let found = match plan(settings, &question) {
-        Ok(plan) => found(settings, stop, &plan),
-        Err(reason) => Found::Refused { reason: admission::short(reason) },
-    };
+}
+
+/// Returns the answer to a question, within its bounds.
+pub fn report(question: &Question, found: Result<Found, String>) -> Report {
+    let found = found.unwrap_or_else(|reason| Found::Refused { reason: admission::short(reason) });
     let (plan, asked_at) = (question.plan, question.asked_at);
     let report = Report { plan, asked_at, looked_at: clock::wall(), found };
-    Ok(match report.bound_broken() {
+    match report.bound_broken() {
         None => report,
         Some(reason) => Report { found: Found::Refused { reason }, ..report },
-    })
+    }
 }
 
 /// Rebuilds the plan from the signed playbook, or says why it is not the one that the server means.
-fn plan(settings: &Settings, question: &Question) -> Result<Plan, String> {
+pub fn plan(settings: &Settings, question: &Question) -> Result<Plan, String> {
     admission::playbook_signed(&settings.allowed_signers, &question.playbook)?;
     let playbook = Playbook::parse(&question.playbook.text).map_err(|findings| {
         let first = findings.first().map(ToString::to_string).unwrap_or_default();
@@ -75,18 +90,23 @@ pub fn write_nothing() -> bool {
     status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
 }
 
-fn looked(settings: &Arc<Settings>, stop: Option<String>, plan: &Plan) -> Found {
-    let mut bench = Workbench {
+/// Returns what a thread that looks works with.
+pub fn bench(settings: &Arc<Settings>, programs: Programs) -> Workbench {
+    Workbench {
         quarantine: Quarantine::new(settings.quarantine()),
         systemd: Systemd::default(),
-        programs: Programs::none(),
+        programs,
         processes: settings.processes.clone(),
         reclaimable: settings.reclaimable.clone(),
         settings: Some(Arc::clone(settings)),
         own: settings.own.clone(),
         commands: settings.commands.clone(),
         tables: Default::default(),
-    };
+    }
+}
+
+fn looked(settings: &Arc<Settings>, stop: Option<String>, plan: &Plan) -> Found {
+    let mut bench = bench(settings, Programs::none());
     let subjects: Vec<_> = plan.touches().into_iter().collect();
     let forbidden = || declarations::read(&settings.declarations_dir).forbid(&subjects, clock::wall());
     let against = stop.or_else(|| forbidden().map(|forbidden| forbidden.to_string()));

@@ -15,6 +15,7 @@ mod clock;
 mod confine;
 mod declarations;
 mod desk;
+mod diagnosis;
 mod dry_run;
 mod engine;
 mod forced;

@@ -39,6 +39,17 @@ pub fn reading() -> Confinement {
     Confinement { no_tcp: true, no_signals: true, file_max, ..bound(Rights::Files) }
 }
 
+/// The program that reads the host's journal: it writes no file at all and reaches nobody.
+pub fn journal() -> Confinement {
+    Confinement {
+        no_scratch: true,
+        no_tcp: true,
+        no_signals: true,
+        file_max: Some(0),
+        ..bound(Rights::Files)
+    }
+}
+
 /// This program at a service of a check: it writes no file at all and sends no signal.
 pub fn hand() -> Confinement {
     Confinement { no_scratch: true, no_signals: true, file_max: Some(0), ..bound(Rights::Reach) }

@@ -2,8 +2,9 @@
 //! connection; none of them acts, they read the journal and lay things on the [`Desk`].
 
 use super::admission::Seal;
+use super::clock;
 use super::desk::Desk;
-use super::dry_run;
+use super::diagnosis::{self, Looks, Moment};
 use super::gate::Gate;
 use super::journal::Reader;
 use super::live::Live;
@@ -19,7 +20,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The watcher's own user, where the package made one.
@@ -41,8 +42,8 @@ pub struct Door {
     pub leash: Leash,
     /// What the program of the step at hand says.
     pub live: Live,
-    /// Held while somebody looks what a plan would change.
-    pub looking: Mutex<()>,
+    /// Held while somebody looks what a plan would change, or at the host.
+    pub looking: Mutex<Looks>,
 }
 
 /// Binds the socket, with permissions for the watcher's group only.
@@ -155,12 +156,12 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
             Err(reason) => Response::Refused { reason },
         },
         Request::DryRun { question } => {
-            // Looking costs the host something, however often it is asked.
-            let Ok(_one) = door.looking.try_lock() else {
-                return Response::Refused { reason: "another dry run is being looked at".into() };
-            };
-            let stop = door.now(Vec::new()).stop;
-            match dry_run::look(&door.settings, stop, &question) {
+            // Looking costs the host something, however often it is asked: one after the other.
+            let mut looks = door.looking.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = door.now(Vec::new());
+            let moment =
+                Moment { epoch: now.epoch, server_now: door.desk.lease(clock::boot_ms()).0, stop: now.stop };
+            match diagnosis::or_dry_run(&door.settings, &mut looks, moment, &question) {
                 Ok(report) => Response::DryRun { report },
                 Err(reason) => Response::Refused { reason },
             }

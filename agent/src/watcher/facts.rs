@@ -3,7 +3,7 @@
 use super::keeper::SourceStates;
 use super::report::{SourceState, bounded};
 use super::uplink::runner_link::RunnerState;
-use sopwith_protocol::exchange::DRY_RUN_FACT;
+use sopwith_protocol::exchange::{DIAGNOSIS_FACT, DRY_RUN_FACT};
 use std::collections::BTreeMap;
 
 /// Longest fact, in bytes.
@@ -28,6 +28,7 @@ pub fn gather(states: &SourceStates, runner: &RunnerState) -> BTreeMap<String, S
         RunnerState::Here(status) => {
             facts.insert("runner".into(), "answers".into());
             facts.insert(DRY_RUN_FACT.into(), "answered".into());
+            facts.insert(DIAGNOSIS_FACT.into(), "made".into());
             if !status.limitations.is_empty() {
                 facts.insert("limitations".into(), status.limitations.join("; "));
             }

@@ -62,6 +62,7 @@ fn notes(old: &Playbook, new: &Playbook) -> Vec<String> {
         (old, new) if old == new => {}
         (_, Risk::Auto) => notes.push("a standing policy may now run it without a person".into()),
         (Risk::Auto, _) => notes.push("it does not run without a person any more".into()),
+        (_, Risk::Look) => notes.push("it only looks now".into()),
         (_, Risk::Never) => {
             notes.push("the machine does nothing any more, it tells people what to do".into());
         }

@@ -38,6 +38,8 @@ pub struct Decision {
 pub enum Basis {
     /// The owners' signed policy (a standard change).
     Standing { policy: Digest },
+    /// The same policy's rule for looks, which change nothing. It is good for no order.
+    Diagnosis { policy: Digest },
     /// People (a normal change).
     People { decisions: Vec<Decision>, required: u32 },
 }

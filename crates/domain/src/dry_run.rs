@@ -2,6 +2,7 @@
 //! beside the plan. It needs no approval because nothing is changed by it, and it approves nothing: what was seen may
 //! be otherwise when the steps run, and is captured afresh then.
 
+use crate::approval::Approval;
 use crate::ids::{AccountName, Digest};
 use crate::order::SignedText;
 use crate::plan::Target;
@@ -30,6 +31,12 @@ pub struct Question {
     pub parameters: BTreeMap<Word, Value>,
     pub playbook: SignedText,
     pub asked_at: Timestamp,
+    /// What a look starts by, where the playbook is one that only looks ([`crate::diagnosis`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// The signed policy that the approval rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<SignedText>,
 }
 
 /// Whether a check holds now.
@@ -49,7 +56,7 @@ pub struct Asked {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Step {
     pub require: Vec<Asked>,
-    /// Sentences: `would restart nginx.service (active since …)`.
+    /// Of a look what was seen, line by line; else sentences: `would restart nginx.service (active since …)`.
     pub would: Vec<String>,
     /// Why it could not be found out, or why the step could not start as things stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]

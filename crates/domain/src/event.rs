@@ -131,6 +131,17 @@ pub enum Event {
         incident: IncidentId,
         report: Box<Report>,
     },
+    /// The policy's rule lets the host be looked at; its budget is taken here.
+    DiagnosisApproved {
+        incident: IncidentId,
+        plan: Box<Plan>,
+        approval: Approval,
+    },
+    /// The host looked, or said why it does not; nothing was changed there.
+    DiagnosisReported {
+        incident: IncidentId,
+        report: Box<Report>,
+    },
     DecisionTaken {
         incident: IncidentId,
         decision: Decision,

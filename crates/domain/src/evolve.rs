@@ -2,6 +2,7 @@
 //! Decides nothing.
 
 use crate::approval::{ApprovedPlan, Basis};
+use crate::diagnosis::Diagnosis;
 use crate::dry_run::DryRun;
 use crate::event::{Event, Recorded};
 use crate::ids::IncidentId;
@@ -34,7 +35,8 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
             }
             if !mutant::is(Mutant::BudgetsAgeWhileDown) {
                 let releases = state.releases.iter_mut().map(|release| &mut release.at);
-                let taken = state.tries.values_mut().flatten().chain(releases);
+                let looks = state.looks.iter_mut().map(|(_, at)| at);
+                let taken = state.tries.values_mut().flatten().chain(releases).chain(looks);
                 taken.for_each(|taken_at| *taken_at = taken_at.plus(away_ms));
                 let ended = state.releases.iter_mut().filter_map(|release| release.ended_at.as_mut());
                 ended.for_each(|ended_at| *ended_at = ended_at.plus(away_ms));
@@ -71,6 +73,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
                 candidates: Vec::new(),
                 chosen: None,
                 proposal: None,
+                diagnosis: None,
                 attempts: 0,
                 runs: Vec::new(),
                 notes: Vec::new(),
@@ -299,6 +302,18 @@ fn incident(state: &mut State, event: &Event, at: Timestamp) {
                 dry_run.report = Some((**report).clone());
             }
         }
+        Event::DiagnosisApproved { plan, approval, .. } => {
+            state.looks.retain(|(_, earlier)| at.since(*earlier) < HOUR_MS);
+            state.looks.push_back((incident.host.clone(), at));
+            let (plan, approval) = ((**plan).clone(), approval.clone());
+            incident.diagnosis = Some(Diagnosis { plan, approval, report: None });
+        }
+        Event::DiagnosisReported { report, .. } => {
+            let asked = incident.diagnosis.as_mut().filter(|asked| asked.plan.digest() == report.plan);
+            if let Some(diagnosis) = asked {
+                diagnosis.report = Some((**report).clone());
+            }
+        }
         Event::DecisionTaken { decision, .. } => {
             if let Some(proposal) = &mut incident.proposal {
                 proposal.decisions.push(decision.clone());
@@ -391,7 +406,7 @@ fn documents(state: &State, id: IncidentId, event: &Event) -> Option<Documents> 
     let playbook = state.playbooks.get(&plan.playbook)?.signed.clone();
     let policy = match approval.basis {
         Basis::Standing { .. } => state.policy.as_ref().map(|policy| policy.signed.clone()),
-        Basis::People { .. } => None,
+        Basis::People { .. } | Basis::Diagnosis { .. } => None,
     };
     Some(Documents { playbook, policy })
 }

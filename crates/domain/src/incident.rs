@@ -3,6 +3,7 @@
 
 use crate::approval::{ApprovedPlan, Decision};
 use crate::declaration::Forbidden;
+use crate::diagnosis::Diagnosis;
 use crate::dry_run::DryRun;
 use crate::ids::{AccountName, Digest, HostId, IncidentId, PlaybookId};
 use crate::matching::Candidate;
@@ -189,6 +190,8 @@ pub struct Incident {
     pub candidates: Vec<Candidate>,
     pub chosen: Option<PlaybookId>,
     pub proposal: Option<Proposal>,
+    /// What the host was looked at for last, where there was no plan.
+    pub diagnosis: Option<Diagnosis>,
     pub attempts: u32,
     pub runs: Vec<Digest>,
     pub notes: Vec<Note>,

@@ -13,6 +13,7 @@ pub mod command;
 pub mod common;
 pub mod decide;
 pub mod declaration;
+pub mod diagnosis;
 pub mod dry_run;
 pub mod event;
 pub mod evolve;

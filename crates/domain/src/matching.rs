@@ -62,8 +62,32 @@ pub fn choose_on<'a>(
     signal: &Signal,
     host: &Declarations,
 ) -> (Choice<'a>, Vec<Candidate>) {
+    let (choice, mut weighed) =
+        weigh_all(playbooks.into_iter().filter(|p| p.risk != Risk::Look), signal, host);
+    let matching = weighed.iter().take_while(|(_, candidate)| candidate.matches).count();
+    weighed[matching..].sort_by_key(|(_, candidate)| candidate.against());
+    weighed.truncate(CANDIDATES_MAX);
+    (choice, weighed.into_iter().map(|(_, candidate)| candidate).collect())
+}
+
+/// Returns the playbook that only looks and suits the signal best, among equals the first by name: they change nothing.
+pub fn choose_look<'a>(
+    playbooks: impl IntoIterator<Item = &'a Playbook>,
+    signal: &Signal,
+    host: &Declarations,
+) -> Option<&'a Playbook> {
+    let (_, weighed) = weigh_all(playbooks.into_iter().filter(|p| p.risk == Risk::Look), signal, host);
+    weighed.first().filter(|(_, candidate)| candidate.matches).map(|(playbook, _)| *playbook)
+}
+
+/// Weighs playbooks and returns the choice with all of them, best first.
+fn weigh_all<'a>(
+    playbooks: impl Iterator<Item = &'a Playbook>,
+    signal: &Signal,
+    host: &Declarations,
+) -> (Choice<'a>, Vec<(&'a Playbook, Candidate)>) {
     let mut weighed: Vec<(&Playbook, Candidate)> =
-        playbooks.into_iter().filter_map(|p| Some((p, weigh(p, signal, host)?))).collect();
+        playbooks.filter_map(|p| Some((p, weigh(p, signal, host)?))).collect();
     weighed.sort_by(|(_, a), (_, b)| {
         (b.matches, b.priority, &a.playbook).cmp(&(a.matches, a.priority, &b.playbook))
     });
@@ -74,10 +98,7 @@ pub fn choose_on<'a>(
         [(playbook, _)] => Choice::One(playbook),
         several => Choice::Tie(several.iter().map(|(p, _)| p.id.clone()).collect()),
     };
-    let matching = weighed.iter().take_while(|(_, candidate)| candidate.matches).count();
-    weighed[matching..].sort_by_key(|(_, candidate)| candidate.against());
-    weighed.truncate(CANDIDATES_MAX);
-    (choice, weighed.into_iter().map(|(_, candidate)| candidate).collect())
+    (choice, weighed)
 }
 
 /// Returns the candidate for a playbook, or nothing if it answers other kinds of signals only.

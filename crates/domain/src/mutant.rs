@@ -109,6 +109,12 @@ mutants! {
     ForgetCleared,
     /// A message from an earlier life of a host brings that life back.
     ReviveEpoch,
+    /// A playbook of risk look may have steps that change something.
+    LooksMayWrite,
+    /// However often a host was looked at, it is looked at again.
+    IgnoreLookBudget,
+    /// A host looks without the standing rule of a signed policy.
+    LookUnapproved,
     /// A host that has not heard from the server lately starts steps all the same.
     IgnoreLease,
 }

@@ -153,7 +153,7 @@ impl Plan {
         if steps.is_empty() {
             faults.push("no step is left to do".into());
         }
-        if verify.is_empty() {
+        if verify.is_empty() && playbook.risk != Risk::Look {
             faults.push("no check is left to verify the fix with".into());
         }
         if !faults.is_empty() {
@@ -181,6 +181,11 @@ impl Plan {
     pub fn touches(&self) -> BTreeSet<Subject> {
         let actions = self.steps.iter().flat_map(|step| step.action.touches());
         actions.chain([self.target.subject.clone()]).collect()
+    }
+
+    /// Says whether no step of it changes anything.
+    pub fn only_looks(&self) -> bool {
+        self.steps.iter().all(|step| step.action.only_looks())
     }
 
     /// Says whether two plans may not run at the same time on one host.

@@ -1,6 +1,7 @@
 //! What may run without a person, and how often. Signed by the hosts' owners like a playbook; where it is silent,
 //! nothing is permitted.
 
+use crate::diagnosis::Rule;
 use crate::ids::{Digest, HostId, PlaybookId};
 use crate::mutant::{self, Mutant};
 use crate::playbook::{Finding, Risk};
@@ -17,6 +18,18 @@ pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 pub enum Hosts {
     All,
     Named(Vec<HostId>),
+}
+
+impl Hosts {
+    /// Says whether the policy speaks of the host.
+    pub fn hold(&self, host: &HostId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(hosts) => {
+                hosts.contains(host) || (hosts.is_empty() && mutant::is(Mutant::EmptyMeansAll))
+            }
+        }
+    }
 }
 
 /// How many runs may be under way at the same time.
@@ -135,6 +148,8 @@ struct Document {
     quiet_s: u32,
     #[serde(default)]
     promotion: Option<Promotion>,
+    #[serde(default)]
+    diagnosis: Option<Rule>,
 }
 
 mod defaults {
@@ -187,6 +202,8 @@ pub struct Policy {
     pub quiet_ms: i64,
     /// What a playbook of `auto` has to show before it runs by itself; nothing asks nothing of it.
     pub promotion: Option<Promotion>,
+    /// How often hosts are looked at about what nothing mends; nothing means never.
+    pub diagnosis: Option<Rule>,
 }
 
 impl Default for Policy {
@@ -210,6 +227,7 @@ impl Default for Policy {
             stronger_by_itself: false,
             quiet_ms: 60_000,
             promotion: None,
+            diagnosis: None,
         }
     }
 }
@@ -289,6 +307,7 @@ impl Policy {
             stronger_by_itself: raw.stronger_by_itself,
             quiet_ms: i64::from(raw.quiet_s) * 1000,
             promotion: raw.promotion,
+            diagnosis: raw.diagnosis,
         })
     }
 
@@ -296,12 +315,6 @@ impl Policy {
     pub fn permits(&self, playbook: &PlaybookId, risk: Risk, host: &HostId) -> bool {
         let named =
             self.auto.contains(playbook) || (self.auto.is_empty() && mutant::is(Mutant::EmptyMeansAll));
-        let hosts = match &self.hosts {
-            Hosts::All => true,
-            Hosts::Named(hosts) => {
-                hosts.contains(host) || (hosts.is_empty() && mutant::is(Mutant::EmptyMeansAll))
-            }
-        };
-        risk == Risk::Auto && named && hosts
+        risk == Risk::Auto && named && self.hosts.hold(host)
     }
 }

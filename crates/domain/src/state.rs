@@ -85,6 +85,8 @@ pub struct State {
     pub tries: BTreeMap<Digest, Vec<Timestamp>>,
     /// Every order that was released within the last hour.
     pub releases: Vec<Release>,
+    /// When hosts were looked at, within the last hour.
+    pub looks: VecDeque<(HostId, Timestamp)>,
     /// Incidents whose order is released and whose run has not ended.
     pub working: BTreeSet<IncidentId>,
     /// The open incidents of each host.

@@ -7,7 +7,7 @@ use crate::ids::{Digest, Epoch, HostId};
 use crate::mutant::{self, Mutant};
 use crate::order::Order;
 use crate::plan::Plan;
-use crate::playbook::Playbook;
+use crate::playbook::{Playbook, Risk};
 use crate::policy::Policy;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,11 @@ pub fn admit(
     facts: &Facts,
 ) -> Result<Warrant, Refusal> {
     let warrant = reconstruct(order, playbook, facts)?;
+    if playbook.risk == Risk::Look {
+        return Err(Refusal::NotApproved {
+            reason: "the playbook only looks, which is asked and not ordered".into(),
+        });
+    }
     approved(&warrant.plan, order, policy, facts)?;
     let automatic = matches!(order.approval.basis, Basis::Standing { .. });
     let bound = facts.automatic_tries_max + u32::from(mutant::is(Mutant::BudgetOffByOne));
@@ -144,6 +149,7 @@ fn approved(plan: &Plan, order: &Order, policy: Option<&Policy>, facts: &Facts) 
             }
             Some(_) => Ok(()),
         },
+        Basis::Diagnosis { .. } => not("it was approved to look, not to act"),
         Basis::People { decisions, required } => {
             let spoke_of = |vote| decisions.iter().filter(move |d| d.plan == order.plan && d.vote == vote);
             if spoke_of(Vote::Deny).next().is_some() {

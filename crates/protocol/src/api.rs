@@ -132,6 +132,9 @@ pub struct IncidentView {
     pub evidence: Vec<Evidence>,
     pub candidates: Vec<Candidate>,
     pub why_not: Option<String>,
+    /// What the host was looked at for, where there was no plan; `would` holds what was seen.
+    #[serde(default)]
+    pub diagnosis: Option<DryRunView>,
     /// Incidents that follow from this one and are folded under it.
     #[serde(default)]
     pub stands_for: Vec<IncidentId>,

@@ -98,6 +98,8 @@ pub struct LiveOutput {
 
 /// Name of the fact by which an agent says that it answers dry runs; none are asked of one that does not.
 pub const DRY_RUN_FACT: &str = "dry runs";
+/// Name of the fact by which an agent says that it looks at its host where the policy's rule for diagnosis asks it to.
+pub const DIAGNOSIS_FACT: &str = "diagnoses";
 /// Most dry runs in one exchange, either way.
 pub const DRY_RUNS_MAX: usize = 4;
 

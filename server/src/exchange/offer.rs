@@ -6,7 +6,7 @@ use sopwith_domain::ids::Digest;
 use sopwith_domain::order::Order;
 use sopwith_domain::state::State;
 use sopwith_domain::time::Timestamp;
-use sopwith_protocol::exchange::{DRY_RUN_FACT, DRY_RUNS_MAX, ExchangeRequest};
+use sopwith_protocol::exchange::{DIAGNOSIS_FACT, DRY_RUN_FACT, DRY_RUNS_MAX, ExchangeRequest};
 
 /// Most orders in one answer, so that it stays within the bound of a body; the next answer brings the rest.
 const ORDERS_MAX: usize = 8;
@@ -33,6 +33,7 @@ impl Offer {
             // It would not understand the question.
             false => Vec::new(),
         };
+        dry_runs.retain(|asked| asked.approval.is_none() || request.facts.contains_key(DIAGNOSIS_FACT));
         dry_runs.truncate(DRY_RUNS_MAX);
         Self {
             orders: orders.take(ORDERS_MAX).collect(),

@@ -116,6 +116,8 @@ impl About {
             | Event::PlanProposed { incident: id, .. }
             | Event::DryRunAsked { incident: id, .. }
             | Event::DryRunReported { incident: id, .. }
+            | Event::DiagnosisApproved { incident: id, .. }
+            | Event::DiagnosisReported { incident: id, .. }
             | Event::DecisionTaken { incident: id, .. }
             | Event::PlanApproved { incident: id, .. }
             | Event::PlanVoided { incident: id, .. }

@@ -71,7 +71,8 @@ fn one(step: &DryRunStepView) -> Markup {
     }
 }
 
-fn check(asked: &AskedView) -> Markup {
+/// Returns whether a check held when it was asked.
+pub fn check(asked: &AskedView) -> Markup {
     html! {
         li {
             @match asked.holds {

@@ -65,6 +65,7 @@ fn fix(frame: &Frame, incident: &IncidentView, reason: &str) -> Markup {
                     (decision::background(&incident.candidates, None))
                 }
             }
+            (super::diagnosis::part(frame, incident.diagnosis.as_ref()))
             (runs(incident))
             (close(frame, incident))
         }

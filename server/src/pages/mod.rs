@@ -11,6 +11,7 @@ pub mod components;
 pub mod decision;
 #[cfg(any(test, debug_assertions))]
 pub mod dev;
+pub mod diagnosis;
 pub mod diff;
 pub mod dry_run;
 mod entering;

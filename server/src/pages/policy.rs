@@ -169,6 +169,15 @@ fn limits(policy: &Policy) -> Markup {
             html! { (policy.per_hour) " runs of any kind; automatic ones: " (policy.budgets.per_host) " on a host, " (policy.budgets.per_playbook) " of one SOP, " (policy.budgets.per_service) " on one service" },
         ),
         (
+            "Diagnosis",
+            match policy.diagnosis {
+                None => html! { "hosts are not looked at about what nothing mends" },
+                Some(rule) => {
+                    html! { "looks an hour about what nothing mends: " (rule.per_host) " at a host, " (rule.per_hour) " at all; they change nothing" }
+                }
+            },
+        ),
+        (
             "Many hosts",
             html! { "the same fault on " (policy.fleet.hosts) " hosts within " (seconds(policy.fleet.window_s)) " is told as one; one host first, others after " (seconds(policy.fleet.bake_s)) "; failed run " (policy.fleet.failures) " stops it" },
         ),

@@ -1,5 +1,6 @@
 //! Incidents as lists and pages show them.
 
+use super::dry_run::diagnosis_view;
 use super::plan::{current_plan, proposal_view};
 use super::run::{run_state, run_view};
 use super::words::{record_sentence, title};
@@ -123,6 +124,7 @@ pub fn incident_view(state: &State, incident: &Incident, now: Timestamp) -> Inci
             Phase::Approved => incident.proposal.as_ref().and_then(|proposal| proposal.held.clone()),
             _ => None,
         },
+        diagnosis: incident.diagnosis.as_ref().map(|diagnosis| diagnosis_view(diagnosis, now)),
         stands_for: stands_for(state, incident),
         plan_view: current_plan(incident).map(|proposal| proposal_view(state, incident, proposal, now)),
         problem: problem_of(state, incident),

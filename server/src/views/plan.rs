@@ -106,6 +106,7 @@ pub fn undo_sentence(undo: Undo, because: Option<&str>) -> String {
 
 pub fn risk(risk: Risk) -> &'static str {
     match risk {
+        Risk::Look => "look",
         Risk::Auto => "auto",
         Risk::Approval => "approval",
         Risk::Never => "never",

@@ -150,6 +150,15 @@ pub fn event_sentence(event: &Event) -> String {
         Event::DryRunReported { incident, report } => {
             format!("the host of {incident} {}", report.sentence())
         }
+        Event::DiagnosisApproved { incident, plan, .. } => {
+            format!(
+                "a look by {} for {incident} is approved by the policy's rule for diagnosis",
+                plan.playbook
+            )
+        }
+        Event::DiagnosisReported { incident, report } => {
+            format!("the host of {incident} {}", report.sentence())
+        }
         Event::DecisionTaken { incident, decision } => {
             let vote = match decision.vote {
                 sopwith_domain::approval::Vote::Approve => "approved",

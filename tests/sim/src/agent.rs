@@ -7,6 +7,7 @@ use super::runner::{Moment, Runner};
 use super::shared::{Shared, note};
 use super::watcher::Watcher;
 use super::wire::{BATCH_MAX, Request, Response};
+use sopwith_domain::dry_run::Report;
 use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::run::What;
 use sopwith_journal::{Fault, MemoryDisk};
@@ -39,6 +40,8 @@ pub struct Agent {
     /// Tells the latest plan of the uplink from earlier ones.
     pub uplink: u64,
     pub again: bool,
+    /// What came of looks and the server is to hear; a process that ends forgets it.
+    pub answers: Vec<Report>,
     pub image: Option<Image>,
 }
 
@@ -82,6 +85,7 @@ impl Agent {
             answered: 0,
             uplink: 0,
             again: false,
+            answers: Vec::new(),
             image: None,
         }
     }
@@ -112,6 +116,7 @@ impl Agent {
 
     pub fn start(&mut self, moment: Moment<'_>) -> Result<(), Down> {
         self.watcher.start();
+        self.answers.clear();
         self.runner.start(&self.machine, moment);
         if std::mem::take(&mut self.rebooted) {
             self.runner.rebooted(&mut self.machine, moment).map_err(|_| Down)?;
@@ -149,9 +154,11 @@ impl Agent {
             journal_head: self.runner.at_start.head,
             challenge,
             holding,
+            looked: Vec::new(),
             sent_at,
         };
         if self.greeted {
+            request.looked = self.answers.clone();
             let records = self.runner.records();
             let from = (self.runner.reported as usize).min(records.len());
             request.first_record = from as u64 + 1;
@@ -206,6 +213,9 @@ impl Agent {
         for (run, by) in &response.cancels {
             self.runner.cancel(*run, by, &mut self.machine, moment).map_err(|_| Down)?;
         }
+        // Only what is asked still is to be answered; an answer that was heard is asked for no more.
+        self.answers.retain(|report| response.looks.iter().any(|asked| asked.plan == report.plan));
+        response.looks.iter().for_each(|question| self.look(question, moment));
         for order in &response.orders {
             self.runner.deliver(order, &self.machine, moment).map_err(|_| Down)?;
         }
@@ -277,6 +287,7 @@ impl Agent {
         for (unit, now) in self.machine.units.iter_mut().zip(now.units) {
             (unit.sick, unit.kind, unit.stubborn, unit.level) = (now.sick, now.kind, now.stubborn, now.level);
         }
+        shared.oracle.looks_begun.retain(|(agent, _)| *agent != self.id);
         (self.machine.declared, self.machine.local_stop) = (now.declared, now.local_stop);
         let oracle = &mut shared.oracle;
         oracle.judged[self.id] = image.judged;

@@ -9,7 +9,7 @@ use sopwith_domain::evolve::evolve;
 use sopwith_domain::ids::{AccountName, Epoch, HostId};
 use sopwith_domain::order::SignedText;
 use sopwith_domain::people::Role;
-use sopwith_domain::playbook::Playbook;
+use sopwith_domain::playbook::{Playbook, Risk};
 use sopwith_domain::policy::Policy;
 use sopwith_domain::state::State;
 use sopwith_domain::time::Timestamp;
@@ -149,6 +149,35 @@ soak_s: 0
 escalation: Call the data centre.
 "#;
 
+const LOOK: &str = r#"
+id: look
+version: 1
+title: Look at the host
+purpose: Who is called finds more than the fault.
+scope: The host.
+risk: look
+answers: [{kind: disk.dying}, {kind: svc.down}, {kind: svc.stuck}, {kind: job.stuck}, {kind: svc.flap}]
+steps:
+  - {name: see, do: look.processes, with: {by: cpu, most: 3}, timeout_s: 10}
+escalation: Read it.
+"#;
+
+/// What no reader of playbooks lets pass, in the hands of a server that lies: it says that it looks, and does more.
+const WOLF: &str = r#"
+id: wolf
+version: 1
+title: Look at the host
+purpose: Harm.
+scope: All.
+risk: auto
+answers: [{kind: disk.dying}]
+steps:
+  - {name: stop, do: unit.stop, with: {unit: a.service}, timeout_s: 10}
+verify: [{check: unit.not-active, with: {unit: a.service}}]
+soak_s: 0
+escalation: None.
+"#;
+
 /// A playbook that the owners never signed: hosts do not trust it.
 const UNSIGNED: &str = r#"
 id: restart
@@ -190,6 +219,8 @@ pub struct PolicyFacts {
     pub failures: usize,
     /// So many sick hosts are a storm.
     pub storm: usize,
+    /// Looks an hour at one host.
+    pub looks: usize,
 }
 
 const fn facts(automatic: bool, approvers: usize, at_once: [usize; 3], per_hour: usize) -> PolicyFacts {
@@ -206,6 +237,7 @@ const fn facts(automatic: bool, approvers: usize, at_once: [usize; 3], per_hour:
         bake_ms: 20_000,
         failures: 2,
         storm: 99,
+        looks: 1,
     }
 }
 
@@ -214,7 +246,7 @@ pub const POLICIES: [PolicyFacts; 8] = [
     facts(true, 1, [10, 3, 10], 60),
     facts(true, 2, [10, 1, 10], 60),
     facts(true, 1, [1, 1, 1], 60),
-    facts(true, 1, [10, 3, 2], 3),
+    PolicyFacts { looks: 0, ..facts(true, 1, [10, 3, 2], 3) },
     // Nothing is named, so nothing is automatic: once for want of playbooks, once for want of hosts.
     facts(false, 1, [10, 3, 10], 60),
     facts(false, 2, [10, 3, 10], 60),
@@ -233,8 +265,12 @@ fn policy_text(number: usize) -> String {
         5 => "auto: [restart, reconfigure, unstick, reset]\nhosts: {named: []}\n",
         _ => AUTO,
     };
+    let looks = match f.looks {
+        0 => String::new(),
+        looks => format!("diagnosis: {{per_host: {looks}}}\n"),
+    };
     format!(
-        "version: {}\n{who}{}approvers: {}\nat_once: {{overall: {}, per_host: {}, per_playbook: {}}}\nper_hour: {}\n\
+        "version: {}\n{looks}{who}{}approvers: {}\nat_once: {{overall: {}, per_host: {}, per_playbook: {}}}\nper_hour: {}\n\
          budgets: {{per_service: {}}}\nfleet: {{hosts: {}, window_s: 300, bake_s: {}, failures: {}}}\n\
          storm: {{sick_percent: 50, sick_hosts: {}, cool_down_s: {COOL_DOWN_S}}}\n",
         number + 1,
@@ -272,6 +308,8 @@ pub struct Catalogue {
     /// Newer versions of some of them, signed as well.
     pub newer: Vec<Doc<Playbook>>,
     pub unsigned: Doc<Playbook>,
+    pub look: Doc<Playbook>,
+    pub wolf: Doc<Playbook>,
     pub policies: Vec<Doc<Policy>>,
     pub bases: Vec<Base>,
 }
@@ -299,8 +337,10 @@ pub fn first_epoch(agent: usize) -> Epoch {
 
 impl Catalogue {
     fn new() -> Self {
-        let playbooks: Vec<_> =
-            [RESTART, RECONFIGURE, CLEAN, UNSTICK, RESET, TELL, PURGE].into_iter().map(playbook).collect();
+        let playbooks: Vec<_> = [RESTART, RECONFIGURE, CLEAN, UNSTICK, RESET, TELL, PURGE, LOOK]
+            .into_iter()
+            .map(playbook)
+            .collect();
         let newer =
             [RESTART, CLEAN].into_iter().map(|text| playbook(&text.replace("version: 1", "version: 2")));
         let policies: Vec<_> = (0..POLICIES.len())
@@ -313,12 +353,21 @@ impl Catalogue {
             })
             .collect();
         let bases = policies.iter().map(|policy| base(&playbooks, policy)).collect();
-        Self { newer: newer.collect(), unsigned: playbook(UNSIGNED), policies, bases, playbooks }
+        let mut wolf = playbook(WOLF);
+        wolf.parsed.risk = Risk::Look;
+        wolf.parsed.verify.clear();
+        let (unsigned, look) = (playbook(UNSIGNED), playbook(LOOK));
+        Self { newer: newer.collect(), unsigned, look, wolf, policies, bases, playbooks }
     }
 
     /// Returns the playbook of this text if the owners signed it; stands for the check of the signature.
     pub fn trusted(&self, text: &SignedText) -> Option<&Playbook> {
-        self.playbooks.iter().chain(&self.newer).find(|doc| doc.signed == *text).map(|doc| &doc.parsed)
+        self.playbooks
+            .iter()
+            .chain(&self.newer)
+            .chain([&self.wolf])
+            .find(|doc| doc.signed == *text)
+            .map(|doc| &doc.parsed)
     }
 
     pub fn trusted_policy(&self, text: &SignedText) -> Option<&Policy> {

@@ -120,6 +120,20 @@ impl Desk {
         }
     }
 
+    /// Returns the server's time while the lease is good, and why all is stopped, if it is.
+    pub fn heard(
+        &self,
+        machine: &Machine,
+        boot_ms: i64,
+        lease_ms: i64,
+    ) -> (Option<Timestamp>, Option<String>) {
+        let lease = self.lease.as_ref();
+        let good = lease.filter(|held| boot_ms - held.made_ms < lease_ms);
+        let local = machine.local_stop.then(|| "stopped on this host".to_owned());
+        let stop = local.or_else(|| lease.and_then(|held| held.stop.clone()));
+        (good.map(|held| held.server_now.plus(boot_ms - held.made_ms)), stop)
+    }
+
     /// Gathers what a warrant is asked against.
     pub fn facts(&self, order: &Order, plan: &Plan, machine: &Machine, wall: i64, boot_ms: i64) -> Facts {
         let lease = self.lease.as_ref();

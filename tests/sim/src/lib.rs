@@ -14,6 +14,7 @@ mod desk;
 pub mod drive;
 mod ending;
 mod liar;
+mod looks;
 mod machine;
 mod network;
 mod oracle;

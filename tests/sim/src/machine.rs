@@ -3,6 +3,7 @@
 
 use super::catalogue::KINDS;
 use super::coverage::Kind;
+use super::looks::Begun;
 use super::shared::{Shared, note};
 use sopwith_domain::action::{Action, Undo};
 use sopwith_domain::check::Check;
@@ -44,6 +45,8 @@ pub struct Machine {
     pub local_stop: bool,
     /// Which failure domain the host's administrator names, as the declarations have it.
     pub domain: u8,
+    /// Looks that were begun here.
+    pub looks: Vec<Begun>,
 }
 
 impl Default for Machine {
@@ -63,6 +66,7 @@ impl Default for Machine {
             declared: Declarations::default(),
             local_stop: false,
             domain: 0,
+            looks: Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod chains;
 mod fleet;
 mod history;
 mod hosts;
+mod looks;
 
 pub use history::History;
 pub use hosts::{StartContext, TrueRun};
@@ -13,7 +14,7 @@ use super::catalogue::PolicyFacts;
 use super::machine::{EffectKey, Machine};
 use sopwith_domain::ids::Digest;
 use sopwith_domain::plan::Plan;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that must never happen, and happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +51,9 @@ pub struct Oracle {
     pub policy: PolicyFacts,
     /// Of all histories, also those that a restored backup does not know.
     pub plans: BTreeMap<Digest, Planned>,
+    /// When approvals to look end, of all histories, and the looks that hosts began.
+    pub looks: BTreeMap<Digest, i64>,
+    pub looks_begun: BTreeSet<(usize, Digest)>,
     pub history: History,
     pub runs: BTreeMap<(usize, Digest), TrueRun>,
     pub effects: BTreeMap<EffectKey, u32>,
@@ -66,6 +70,8 @@ impl Oracle {
             violation: None,
             policy,
             plans: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            looks_begun: BTreeSet::new(),
             history: History::default(),
             runs: BTreeMap::new(),
             effects: BTreeMap::new(),

@@ -4,6 +4,7 @@ use super::catalogue::{account, host};
 use super::coverage::Kind;
 use super::desk::signature;
 use super::liar;
+use super::looks;
 use super::machine::{UNITS, unit_name};
 use super::schedule::Happening;
 use super::shared::note;
@@ -178,6 +179,13 @@ impl World {
 
     /// A server that lies hands a host a forged order, beside a lease that is good.
     fn lie(&mut self, id: usize, how: u8) {
+        if self.agents[id].up
+            && let Some(asked) = looks::forge(id, how, Timestamp(super::clock::WALL_START), &self.catalogue)
+        {
+            let agent = &mut self.agents[id];
+            let moment = Self::moment(&self.shared, &self.catalogue, self.schedule.rates, agent);
+            agent.look(&asked, moment);
+        }
         let true_order = self.orders.iter().rev().find(|order| order.target.host == host(id)).cloned();
         let Some(true_order) = true_order.filter(|_| self.agents[id].up) else { return };
         let forged = Rc::new(liar::forge(&true_order, how, self.schedule.demand_signatures, &self.catalogue));

@@ -243,6 +243,10 @@ impl Server {
                 break;
             }
         }
+        for report in &request.looked {
+            let (host, report) = (host.clone(), Box::new(report.clone()));
+            let _ = self.submit(&Command::ReportDryRun { host, epoch: request.epoch, report }, shared)?;
+        }
         self.run_due(shared)?;
         Ok(Some(self.answer(request, shared)))
     }
@@ -270,6 +274,7 @@ impl Server {
             lease: None,
             orders: Vec::new(),
             cancels: Vec::new(),
+            looks: Vec::new(),
             begin_epoch: Some(BeginEpoch { reason, known }),
             asked_at: request.sent_at,
         }
@@ -290,6 +295,7 @@ impl Server {
             lease: Some(Lease { server_now, stop }),
             orders: orders.into_iter().filter(|o| !request.holding.contains(&o.plan)).map(Rc::new).collect(),
             cancels: decide::cancels(&self.state, &host),
+            looks: decide::asked(&self.state, &host, server_now),
             begin_epoch: None,
             asked_at: request.sent_at,
         }

@@ -1,6 +1,7 @@
 //! What agent and server say to each other: the exchange of the protocol crate, without its JSON and signatures.
 
 use sopwith_domain::command::Item;
+use sopwith_domain::dry_run::{Question, Report};
 use sopwith_domain::ids::{Digest, Epoch};
 use sopwith_domain::order::Order;
 use sopwith_domain::run::Record;
@@ -25,6 +26,8 @@ pub struct Request {
     pub journal_head: Head,
     pub challenge: u64,
     pub holding: Vec<Digest>,
+    /// What came of looks.
+    pub looked: Vec<Report>,
     /// True time of sending, for the oracles.
     pub sent_at: i64,
 }
@@ -52,6 +55,7 @@ pub struct Response {
     pub lease: Option<Lease>,
     pub orders: Vec<Rc<Order>>,
     pub cancels: Vec<(Digest, String)>,
+    pub looks: Vec<Question>,
     /// The host must begin a new life, because its journal does not reach, or not hold, what the server knows.
     pub begin_epoch: Option<BeginEpoch>,
     /// When the question was sent that this answers.

@@ -80,6 +80,7 @@ impl World {
             }
             Action::BackupModes { directory, .. } => file(directory.as_str(), "archives 0755 t1"),
             Action::BackupStop { unit, .. } => drop(self.units.insert(unit.to_string(), "active".into())),
+            look if look.only_looks() => {}
             Action::ProcessStart { .. }
             | Action::Command { .. }
             | Action::BackupRun { .. }

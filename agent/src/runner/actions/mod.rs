@@ -25,6 +25,7 @@ mod http_call;
 mod leash;
 pub mod link_mtu;
 pub mod link_up;
+pub mod look;
 mod meta;
 mod mount;
 mod mount_remount;
@@ -220,6 +221,11 @@ fn of(action: &Action) -> Box<dyn Journaled + '_> {
         Action::PackageConfigure { package } => {
             Box::new(package_configure::Configure { package: package.as_ref() })
         }
+        Action::LookProcesses { .. }
+        | Action::LookUnit { .. }
+        | Action::LookJournal { .. }
+        | Action::LookFilesystem { .. }
+        | Action::LookNetwork { .. } => Box::new(look::Look(action)),
         Action::OperatorCommand { command, .. } => Box::new(operator_command::Named { name: command }),
         Action::Command { argv, undo_argv, probe_argv, touches } => {
             Box::new(command::Started { argv, undo_argv, probe_argv, touches })

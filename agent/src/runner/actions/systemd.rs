@@ -43,6 +43,20 @@ pub struct UnitState {
     pub job: u32,
 }
 
+/// What a unit needs, and how a service ended last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnitPast {
+    pub needs: Vec<String>,
+    pub service: Option<ServicePast>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServicePast {
+    pub result: String,
+    pub exit_status: i32,
+    pub restarts: u32,
+}
+
 /// What can be asked of a unit. The texts are systemd's own names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Job {
@@ -197,6 +211,36 @@ impl Systemd {
         self.looking(async |bus| {
             let result = property(bus, &crate::unit_path::of(unit), "Result").await?;
             Ok(String::try_from(result).unwrap_or_default())
+        })
+    }
+
+    /// Returns what a unit needs and how it ended last.
+    ///
+    /// # Errors
+    /// systemd cannot be reached or does not know the unit.
+    pub fn past(&mut self, unit: &UnitName) -> Result<UnitPast, String> {
+        self.looking(async |bus| {
+            let path = crate::unit_path::of(unit);
+            let of_unit = properties(bus, &path).await?;
+            let mut needs = Vec::new();
+            for name in ["Requires", "Requisite", "BindsTo"] {
+                let value = of_unit.get(name).and_then(|value| value.try_clone().ok());
+                needs.extend(value.and_then(|value| Vec::<String>::try_from(value).ok()).unwrap_or_default());
+            }
+            needs.sort();
+            needs.dedup();
+            if !unit.as_str().ends_with(".service") {
+                return Ok(UnitPast { needs, service: None });
+            }
+            let result = property(bus, &path, "Result").await?;
+            let status = property(bus, &path, "ExecMainStatus").await?;
+            let restarts = property(bus, &path, "NRestarts").await?;
+            let service = ServicePast {
+                result: String::try_from(result).unwrap_or_default(),
+                exit_status: i32::try_from(status).unwrap_or(0),
+                restarts: u32::try_from(restarts).unwrap_or(0),
+            };
+            Ok(UnitPast { needs, service: Some(service) })
         })
     }
 

@@ -20,6 +20,8 @@ fn question(order: &Order) -> Question {
         parameters: order.parameters.clone(),
         playbook: order.playbook.clone(),
         asked_at: Timestamp(7),
+        approval: None,
+        policy: None,
     }
 }
 

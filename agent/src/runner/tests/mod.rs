@@ -4,6 +4,7 @@
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 
+mod diagnosis;
 mod dry_run;
 mod engine;
 mod hostile;

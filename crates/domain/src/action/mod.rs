@@ -86,6 +86,28 @@ pub enum FileFormat {
     Sshd,
 }
 
+/// By what processes are put in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LookBy {
+    Cpu,
+    Memory,
+    Io,
+    /// Open descriptors.
+    Files,
+}
+
+impl LookBy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Io => "io",
+            Self::Files => "files",
+        }
+    }
+}
+
 /// What a step does. The tag is the name that playbooks use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "action", deny_unknown_fields)]
@@ -312,6 +334,21 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         package: Option<Word>,
     },
+    /// Looks who uses most of something, and how scarce it is: the first of what a person would ask a host.
+    #[serde(rename = "look.processes")]
+    LookProcesses { by: LookBy, most: u32 },
+    /// Looks at a unit: its state, how it ended last, its process, and which units it needs that do not run.
+    #[serde(rename = "look.unit")]
+    LookUnit { unit: UnitName },
+    /// Looks at the last lines that a unit wrote to the host's journal.
+    #[serde(rename = "look.journal")]
+    LookJournal { unit: UnitName, lines: u32 },
+    /// Looks what fills a file system: its use, its largest folders and files, and what was deleted and is still held open.
+    #[serde(rename = "look.filesystem")]
+    LookFilesystem { path: AbsPath, most: u32 },
+    /// Looks at interfaces, routes, the resolver, listening sockets and how many connections stand in which state.
+    #[serde(rename = "look.network")]
+    LookNetwork { most: u32 },
     /// Starts the program that the host's administrator named so (`commands` in the agent's configuration). The
     /// runner takes it from its own configuration; the plan cannot change it.
     #[serde(rename = "operator.command")]

@@ -58,6 +58,11 @@ pub const ACTIONS: &[&str] = &[
     "account.unlock",
     "account.expiry",
     "package.configure",
+    "look.processes",
+    "look.unit",
+    "look.journal",
+    "look.filesystem",
+    "look.network",
     "operator.command",
     "command",
 ];
@@ -120,6 +125,11 @@ impl Action {
             Self::AccountUnlock { .. } => "account.unlock",
             Self::AccountExpiry { .. } => "account.expiry",
             Self::PackageConfigure { .. } => "package.configure",
+            Self::LookProcesses { .. } => "look.processes",
+            Self::LookUnit { .. } => "look.unit",
+            Self::LookJournal { .. } => "look.journal",
+            Self::LookFilesystem { .. } => "look.filesystem",
+            Self::LookNetwork { .. } => "look.network",
             Self::OperatorCommand { .. } => "operator.command",
             Self::Command { .. } => "command",
         }

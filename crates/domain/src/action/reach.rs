@@ -1,6 +1,7 @@
 //! What an action touches, and how it can be taken back.
 
 use super::{Action, ProcessSignal, Undo};
+use crate::mutant::{self, Mutant};
 use crate::signal::Subject;
 use crate::value::{AbsPath, Word};
 
@@ -84,6 +85,11 @@ impl Action {
                 let own = package.iter().map(|package| Subject::Package(package.clone()));
                 own.chain([path("/var/lib/dpkg")]).collect()
             }
+            Self::LookProcesses { .. }
+            | Self::LookUnit { .. }
+            | Self::LookJournal { .. }
+            | Self::LookFilesystem { .. }
+            | Self::LookNetwork { .. } => Vec::new(),
             // The host's own configuration says what it changes; here its name stands for that.
             Self::OperatorCommand { command, touches } if touches.is_empty() => {
                 vec![Subject::Process(command.clone())]
@@ -98,6 +104,11 @@ impl Action {
     pub fn undo(&self) -> Undo {
         match self {
             Self::UnitReload { .. } | Self::UnitResetFailed { .. } => Undo::Nothing,
+            Self::LookProcesses { .. }
+            | Self::LookUnit { .. }
+            | Self::LookJournal { .. }
+            | Self::LookFilesystem { .. }
+            | Self::LookNetwork { .. } => Undo::Nothing,
             Self::ProcessSignal { signal, .. } => match signal {
                 ProcessSignal::Term | ProcessSignal::Kill => Undo::Irreversible,
                 _ => Undo::Nothing,
@@ -120,6 +131,13 @@ impl Action {
             Self::Command { undo_argv, .. } if undo_argv.is_empty() => Undo::Irreversible,
             _ => Undo::Inverse,
         }
+    }
+}
+
+impl Action {
+    /// Says whether the action only looks: it touches nothing, and so there is nothing to take back.
+    pub fn only_looks(&self) -> bool {
+        self.touches().is_empty() && self.undo() == Undo::Nothing || mutant::is(Mutant::LooksMayWrite)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Actions in words, for plans and pages.
 
-use super::Action;
+use super::{Action, LookBy};
 
 impl Action {
     /// Returns the action as one sentence for people.
@@ -76,6 +76,19 @@ impl Action {
             Self::BackupStop { backup, unit } => {
                 format!("Stop {unit}, the job of {backup} that does nothing")
             }
+            Self::LookProcesses { by, most } => {
+                let what = match by {
+                    LookBy::Cpu => "processor time",
+                    LookBy::Memory => "memory",
+                    LookBy::Io => "disk reads and writes",
+                    LookBy::Files => "open files",
+                };
+                format!("Look which {most} processes use most {what}")
+            }
+            Self::LookUnit { unit } => format!("Look at the state of {unit} and of what it needs"),
+            Self::LookJournal { unit, lines } => format!("Read the last {lines} lines of {unit}'s journal"),
+            Self::LookFilesystem { path, most } => format!("Look for the {most} largest things on {path}"),
+            Self::LookNetwork { .. } => "Look at interfaces, routes, resolver and sockets".into(),
             Self::BackupVerify { backup } => format!("Read the newest of the backup {backup} whole"),
             Self::BackupQuarantine { path, .. } => format!("Move {path} and its checksum aside"),
             Self::BackupPrune { directory, keep, .. } => {

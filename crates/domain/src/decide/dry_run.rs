@@ -2,7 +2,7 @@
 //! Neither question nor answer moves the incident.
 
 use super::hosts::speaking;
-use super::{find, need_role, trust};
+use super::{diagnose, find, need_role, trust};
 use crate::command::Refusal;
 use crate::dry_run::{Question, Report};
 use crate::event::Event;
@@ -38,10 +38,12 @@ pub fn report(
     if let Some(reason) = report.bound_broken() {
         return Err(Refusal::Invalid(format!("a dry run was refused: {reason}")));
     }
-    let asked = open(state).find(|(incident, proposal)| {
+    if let Some(event) = diagnose::report(state, host, epoch, report)? {
+        return Ok(vec![event]);
+    }
+    let asked = open(state, host).find(|(_, proposal)| {
         let dry_run = proposal.dry_run.as_ref();
-        incident.host == *host
-            && proposal.plan.digest() == report.plan
+        proposal.plan.digest() == report.plan
             && dry_run.is_some_and(|d| d.report.is_none() && d.asked_at == report.asked_at)
     });
     let Some((incident, proposal)) = asked else { return Ok(vec![]) };
@@ -50,13 +52,12 @@ pub fn report(
     Ok([Some(told), trust].into_iter().flatten().collect())
 }
 
-/// Returns what the host is to look at.
+/// Returns what the host is to look at: dry runs that people asked for, and diagnoses.
 pub fn asked(state: &State, host: &HostId, now: Timestamp) -> Vec<Question> {
     let Some(known) = state.hosts.get(host).filter(|h| !h.revoked) else { return vec![] };
-    open(state)
-        .filter(|(incident, proposal)| {
-            incident.host == *host
-                && proposal.plan.target.epoch == known.epoch
+    let dry_runs = open(state, host)
+        .filter(|(_, proposal)| {
+            proposal.plan.target.epoch == known.epoch
                 && proposal.dry_run.as_ref().is_some_and(|dry_run| dry_run.waits(now))
         })
         .filter_map(|(_, proposal)| {
@@ -67,14 +68,15 @@ pub fn asked(state: &State, host: &HostId, now: Timestamp) -> Vec<Question> {
                 parameters: plan.parameters.clone(),
                 playbook: state.playbooks.get(&plan.playbook)?.signed.clone(),
                 asked_at: proposal.dry_run.as_ref()?.asked_at,
+                approval: None,
+                policy: None,
             })
-        })
-        .collect()
+        });
+    dry_runs.chain(diagnose::owed(state, host, now)).collect()
 }
 
-fn open(state: &State) -> impl Iterator<Item = (&Incident, &Proposal)> {
-    let incidents = state.open.values().filter_map(|id| state.incidents.get(id));
-    incidents.filter_map(|incident| Some((incident, unreleased(incident)?)))
+fn open<'s>(state: &'s State, host: &HostId) -> impl Iterator<Item = (&'s Incident, &'s Proposal)> {
+    state.open_of(host).filter_map(|incident| Some((incident, unreleased(incident)?)))
 }
 
 fn unreleased(incident: &Incident) -> Option<&Proposal> {

@@ -33,10 +33,12 @@ pub fn next(
             .any(|plan| plan.playbook == stronger.id)
     };
     let rungs = playbook.stronger.iter().filter_map(|id| Some(&state.playbooks.get(id)?.playbook));
-    rungs.filter(|stronger| stronger.risk != Risk::Never && !ran(stronger)).find_map(|stronger| {
-        let values = parameters(stronger, signal).ok()?;
-        fresh(state, stronger, target.clone(), &values).ok()
-    })
+    rungs.filter(|stronger| !matches!(stronger.risk, Risk::Never | Risk::Look) && !ran(stronger)).find_map(
+        |stronger| {
+            let values = parameters(stronger, signal).ok()?;
+            fresh(state, stronger, target.clone(), &values).ok()
+        },
+    )
 }
 
 /// Builds a plan that this server did not ask the host for yet: a host answers for each plan once, and may have done so

@@ -5,6 +5,7 @@ mod access;
 mod approve;
 mod budget;
 mod depend;
+mod diagnose;
 mod dry_run;
 mod due;
 mod fleet;

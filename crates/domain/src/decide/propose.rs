@@ -2,7 +2,7 @@
 //! of the signal that asked for it. Where anything is unclear the answer is zero steps and a person.
 
 use super::release::release_or_hold;
-use super::{depend, find, fleet, ladder, loops, problem, trust};
+use super::{depend, diagnose, find, fleet, ladder, loops, problem, trust};
 use crate::approval::{self, ApprovedPlan};
 use crate::command::Refusal;
 use crate::declaration::Declarations;
@@ -124,7 +124,7 @@ pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
                     events.push(freeze(case.id, vec![case.signal.subject.clone()], &reason));
                     events.extend(problem::because(state, case.id, case.signal.fingerprint(), &reason));
                 }
-                events.push(Event::Escalated { incident: case.id, reason });
+                events.extend(called(state, case, reason, now));
             }
         },
         Ok((plan, rung)) => {
@@ -136,6 +136,19 @@ pub fn propose(state: &State, case: &Case<'_>, now: Timestamp) -> Vec<Event> {
         }
     }
     events
+}
+
+/// Calls a person, and has the host looked at meanwhile where that may be.
+fn called(state: &State, case: &Case<'_>, mut reason: String, now: Timestamp) -> Vec<Event> {
+    let look = match diagnose::begin(state, case, now) {
+        Some(Err(spent)) => {
+            reason.push_str("; not looked at, because ");
+            reason.push_str(&spent);
+            None
+        }
+        look => look.and_then(Result::ok),
+    };
+    [Some(Event::Escalated { incident: case.id, reason }), look].into_iter().flatten().collect()
 }
 
 fn refrain(
@@ -207,7 +220,7 @@ fn planned(
             return Err(format!("several SOPs match equally well, so none is run: {}", ids.join(", ")).into());
         }
     };
-    if playbook.risk == Risk::Never {
+    if matches!(playbook.risk, Risk::Never | Risk::Look) {
         return Err(format!("{}: {}", playbook.title, playbook.escalation).into());
     }
     let host = state.hosts.get(&signal.host).ok_or_else(|| format!("host {} is not known", signal.host))?;

@@ -151,7 +151,7 @@ fn today(state: &State, approved: &ApprovedPlan) -> Option<Documents> {
     let playbook = state.playbooks.get(&approved.plan().playbook)?.signed.clone();
     let policy = match approved.approval().basis {
         Basis::Standing { .. } => state.policy.as_ref().map(|p| p.signed.clone()),
-        Basis::People { .. } => None,
+        Basis::People { .. } | Basis::Diagnosis { .. } => None,
     };
     Some(Documents { playbook, policy })
 }

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod depend;
+mod diagnose;
 mod dry_run;
 mod fleet;
 mod ladder;

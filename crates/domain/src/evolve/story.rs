@@ -1,5 +1,6 @@
 //! What is told of an event on its incident's own story.
 
+use crate::dry_run::{Found, Report};
 use crate::event::Event;
 use crate::ids::IncidentId;
 use crate::incident::Actor;
@@ -43,6 +44,16 @@ pub fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
         Event::DryRunReported { incident, report } => {
             sopwith(incident, format!("the host {}", report.sentence()))
         }
+        Event::DiagnosisApproved { incident, plan, approval } => {
+            let (title, digest) = (&plan.title, plan.digest());
+            let until = approval.expires_at;
+            let text = format!(
+                "{title}, which changes nothing: plan {} is approved by the policy's rule for diagnosis until {until}",
+                digest.short()
+            );
+            sopwith(incident, text)
+        }
+        Event::DiagnosisReported { incident, report } => sopwith(incident, diagnosed(report)),
         Event::PlanApproved { incident, approval } => sopwith(
             incident,
             format!("plan {} is approved until {}", approval.plan.short(), approval.expires_at),
@@ -73,5 +84,16 @@ pub fn story(event: &Event) -> (IncidentId, Actor, Option<String>) {
             (*incident, by, Some(format!("closed: {reason}")))
         }
         _ => (IncidentId(0), Actor::Sopwith, None),
+    }
+}
+
+/// Returns what came of a look in one sentence; what was seen stands with the incident.
+fn diagnosed(report: &Report) -> String {
+    match &report.found {
+        Found::Refused { reason } => format!("the host did not look: {reason}"),
+        Found::Looked { steps, .. } => {
+            let seen = steps.iter().filter(|step| step.cannot.is_none()).count();
+            format!("the host looked, and changed nothing: {seen} of {} things seen", steps.len())
+        }
     }
 }

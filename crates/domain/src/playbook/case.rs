@@ -6,7 +6,7 @@ use super::reader::{Fields, Findings, parse, scalar};
 use super::{Finding, Playbook, Risk};
 use crate::declaration::{Declaration, Declarations};
 use crate::ids::{Epoch, HostId, IncidentId, PlaybookId, RuleId};
-use crate::matching::{Candidate, Choice, choose_on};
+use crate::matching::{Candidate, Choice, choose_look, choose_on};
 use crate::plan::{Plan, Target, parameters};
 use crate::signal::{Condition, Severity, Signal, SignalKind, Subject};
 use crate::time::Timestamp;
@@ -25,6 +25,9 @@ pub struct Case {
     pub chosen: Option<PlaybookId>,
     /// Part of the reason why there is no plan though somebody is chosen.
     pub no_plan: String,
+    /// Who looks where nobody mends, where the case says it, and at what.
+    pub looks: Option<PlaybookId>,
+    pub looked: Vec<String>,
     /// The plan's steps as sentences, where the case says them.
     pub steps: Vec<String>,
     /// What the plan is verified with, as sentences, where the case says it.
@@ -58,7 +61,9 @@ impl Case {
         &self,
         playbooks: impl IntoIterator<Item = &'p Playbook>,
     ) -> Result<Option<Plan>, String> {
-        let (choice, candidates) = choose_on(playbooks, &self.signal, &self.host);
+        let playbooks: Vec<&Playbook> = playbooks.into_iter().collect();
+        self.hold_look(&playbooks)?;
+        let (choice, candidates) = choose_on(playbooks.iter().copied(), &self.signal, &self.host);
         let chosen = match (&choice, &self.chosen) {
             (Choice::One(playbook), Some(expected)) if playbook.id == *expected => playbook,
             (Choice::None, None) => return Ok(None),
@@ -81,6 +86,23 @@ impl Case {
             }
         }
         Ok(Some(plan))
+    }
+
+    /// Holds who looks, where the case says it.
+    fn hold_look(&self, playbooks: &[&Playbook]) -> Result<(), String> {
+        let Some(expected) = &self.looks else { return Ok(()) };
+        let chosen = choose_look(playbooks.iter().copied(), &self.signal, &self.host);
+        let Some(chosen) = chosen.filter(|playbook| playbook.id == *expected) else {
+            let is = chosen.map_or("nobody", |playbook| playbook.id.as_str());
+            return Err(format!("{is} looks, {expected} was expected"));
+        };
+        let values = parameters(chosen, &self.signal).map_err(|faults| faults.join("; "))?;
+        let plan = Plan::build(chosen, self.target(), values).map_err(|e| e.to_string())?;
+        let steps: Vec<String> = plan.steps.iter().map(|step| step.action.sentence()).collect();
+        match steps == self.looked || self.looked.is_empty() {
+            true => Ok(()),
+            false => Err(format!("looked at is {steps:#?}, expected was {:#?}", self.looked)),
+        }
     }
 
     fn target(&self) -> Target {
@@ -139,6 +161,9 @@ fn read(node: &Node, findings: &Findings) -> Option<Case> {
     let texts = |name| fields.texts(name).into_iter().map(|(text, _)| text).collect();
     let (steps, verify) = (texts("steps"), texts("verify"));
     let no_plan = fields.text_or_empty("no_plan");
+    let looks =
+        fields.get("looks").and_then(|node| parse(&scalar(node, "looks", findings)?, node.place, findings));
+    let looked = texts("looked");
     fields.no_others();
     Some(Case {
         name: name?.0,
@@ -147,6 +172,8 @@ fn read(node: &Node, findings: &Findings) -> Option<Case> {
         host,
         chosen: chosen?,
         no_plan,
+        looks,
+        looked,
         steps,
         verify,
     })

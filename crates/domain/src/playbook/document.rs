@@ -10,6 +10,7 @@ impl Risk {
     /// Returns who must say yes, in words.
     pub fn sentence(self) -> &'static str {
         match self {
+            Self::Look => "look: it changes nothing; the policy's rule for diagnosis approves it",
             Self::Auto => "auto: a standing policy may approve it",
             Self::Approval => "approval: people approve each plan",
             Self::Never => "never: it tells people what to do, the machine does nothing",

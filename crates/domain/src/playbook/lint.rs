@@ -60,18 +60,33 @@ pub fn whole(playbook: &Playbook, start: Place, places: &Places, findings: &Find
             let place = places.steps[0].step;
             findings.add(place, "a playbook of risk never has no steps: it tells people what to do");
         }
-        Risk::Auto | Risk::Approval if playbook.steps.is_empty() => {
+        Risk::Look | Risk::Auto | Risk::Approval if playbook.steps.is_empty() => {
             findings.add(start, "no steps: a playbook that only tells people what to do has risk: never");
         }
         _ => {}
     }
-    if playbook.verify.is_empty() && playbook.risk != Risk::Never {
+    if playbook.risk == Risk::Look {
+        looks(playbook, start, findings);
+    } else if playbook.verify.is_empty() && playbook.risk != Risk::Never {
         findings.add(start, "verify is empty: without a check nobody knows that the fix worked");
     }
     let samples = samples(playbook, &places.untyped);
     steps(playbook, &samples, places, findings);
     checks(&playbook.verify, &places.verify, playbook, &samples, findings);
     unused(playbook, places, findings);
+}
+
+/// Finds what a playbook that only looks has no use for: nothing is mended, so nothing is verified, and it ends.
+fn looks(playbook: &Playbook, start: Place, findings: &Findings) {
+    let parts = [
+        ("verify", playbook.verify.is_empty()),
+        ("soak_s", playbook.soak_ms == 0),
+        ("limits", playbook.limits == Limits::default()),
+        ("stronger", playbook.stronger.is_empty()),
+    ];
+    for (part, _) in parts.iter().filter(|(_, empty)| !empty) {
+        findings.add(start, format!("a playbook of risk look mends nothing, so {part} does not belong here"));
+    }
 }
 
 fn steps(playbook: &Playbook, samples: &BTreeMap<Word, Value>, places: &Places, findings: &Findings) {
@@ -127,6 +142,10 @@ fn action(
     }
     if let Some(refusal) = protect::refuse(&action) {
         findings.add(place, refusal);
+    }
+    if playbook.risk == Risk::Look && !action.only_looks() {
+        let text = format!("{} may change something: a playbook of risk look only looks", step.action);
+        findings.add(place, text);
     }
     if let Action::Command { argv, undo_argv, probe_argv, .. } = &action {
         [argv, undo_argv, probe_argv].iter().for_each(|argv| shell(argv, place, findings));

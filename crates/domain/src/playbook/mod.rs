@@ -37,6 +37,8 @@ pub const SOAK_S_MAX: u64 = 3600;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Risk {
+    /// Its steps only look; the policy's rule for diagnosis approves it. It answers what nothing else mends.
+    Look,
     /// A standing policy may approve it (a standard change).
     Auto,
     /// People approve each plan (a normal change).

@@ -70,7 +70,7 @@ fn read(text: &str, document: &Node, findings: &Findings) -> Option<Playbook> {
     let steps = steps(&fields, &mut places);
     let verify = checks(fields.list("verify"), findings, &mut places.verify);
     let soak_s: Option<i64> = fields.bounded("soak_s", 0, SOAK_S_MAX as i64);
-    if fields.get("soak_s").is_none() && risk != Some(Risk::Never) {
+    if fields.get("soak_s").is_none() && !matches!(risk, Some(Risk::Never | Risk::Look)) {
         findings
             .add(fields.place, "a playbook needs the field soak_s: how long its checks must go on passing");
     }
@@ -108,11 +108,12 @@ fn read(text: &str, document: &Node, findings: &Findings) -> Option<Playbook> {
 
 fn risk(word: &str, place: Place, findings: &Findings) -> Option<Risk> {
     match word {
+        "look" => Some(Risk::Look),
         "auto" => Some(Risk::Auto),
         "approval" => Some(Risk::Approval),
         "never" => Some(Risk::Never),
         _ => {
-            findings.add(place, format!("risk is {word}, must be auto, approval or never"));
+            findings.add(place, format!("risk is {word}, must be look, auto, approval or never"));
             None
         }
     }

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_types_tell_their_own_names() {
-        assert_eq!(one_of::<Risk>(), ["auto", "approval", "never"]);
+        assert_eq!(one_of::<Risk>(), ["look", "auto", "approval", "never"]);
         assert!(one_of::<ValueType>().contains(&"unit".to_owned()));
         assert_eq!(arguments::<Action>("action", "unit.start"), ["unit"]);
         assert_eq!(arguments::<Check>("check", "file.same"), ["path", "other"]);

@@ -51,7 +51,7 @@ fn each_mistake_is_found_where_it_stands() {
     let p = ("  unit: {", "  p: {type: process, from: process}\n  unit: {");
     let table: Vec<(Vec<(&str, String)>, &str)> = vec![
         (vec![("version: 1", "version: 0".into())], "3:10: version is 0, must be at least 1"),
-        (vec![("risk: auto", "risk: low".into())], "7:7: risk is low, must be auto, approval or never"),
+        (vec![("risk: auto", "risk: low".into())], "7:7: risk is low, must be look, auto, approval or never"),
         (vec![("escalation: Call somebody.\n", String::new())], "2:1: a playbook needs the field escalation"),
         (
             vec![("escalation: ", "escalatoin: x\nescalation: ".into())],
@@ -166,4 +166,27 @@ fn the_lists_of_actions_and_checks_are_whole() {
     assert_eq!(sorted(variants(actions.to_string())), ours(crate::action::ACTIONS));
     let checks = serde_json::from_value::<crate::check::Check>(none).expect_err("there is no ?");
     assert_eq!(sorted(variants(checks.to_string())), ours(crate::check::CHECKS));
+}
+
+/// What only looks is marked as such, and nothing else passes for it.
+#[test]
+fn a_playbook_that_looks_has_no_step_that_could_change_something() {
+    let look = with(&[
+        ("risk: auto", "risk: look"),
+        ("do: unit.start", "do: look.unit"),
+        (
+            "verify:\n  - {check: unit.active, with: {unit: $unit}}\n  - {check: http.ok, with: {url: $url}}\nsoak_s: 10\n",
+            "",
+        ),
+        ("  url: {type: url, from: health_url, optional: true}\n", ""),
+    ]);
+    assert_eq!(findings(&look), Vec::<String>::new());
+    for action in ["unit.start", "unit.reload", "unit.reset-failed"] {
+        let text = look.replace("look.unit", action);
+        let found = findings(&text);
+        assert!(found.iter().any(|f| f.contains("only looks")), "{action}: {found:?}");
+    }
+    let verified =
+        look.replace("escalation:", "verify: [{check: unit.active, with: {unit: $unit}}]\nescalation:");
+    assert!(findings(&verified).iter().any(|f| f.contains("mends nothing")), "{:?}", findings(&verified));
 }

@@ -358,6 +358,7 @@ const INCIDENT_DETAIL: &[(&str, &str)] = &[
     ("evidence", "Evidence[]"),
     ("candidates", "Candidate[]"),
     ("why_not", "string?"),
+    ("diagnosis", "DryRunView?"),
     ("stands_for", "integer[]"),
     ("plan_view", "PlanView?"),
     ("problem", "integer?"),

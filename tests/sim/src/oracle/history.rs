@@ -44,6 +44,7 @@ pub struct History {
     /// True time at which the server was restored to this history: what it holds of stops is in force only since then.
     since: i64,
     releases: Vec<i64>,
+    pub(super) looks: Vec<(usize, i64)>,
     /// True time at which automation was stopped.
     pub stopped: Option<i64>,
 }
@@ -175,6 +176,7 @@ impl Oracle {
                 }
             }
             Event::PlanApproved { approval, .. } => self.approved(now, approval),
+            Event::DiagnosisApproved { plan, approval, .. } => self.look_approved(now, plan, approval),
             Event::PlanVoided { plan, .. } => {
                 if let Some(planned) = self.plans.get_mut(plan) {
                     planned.voided = true;

@@ -7,7 +7,7 @@ use super::super::super::seccomp::{count_writing, is_there};
 use super::*;
 use crate::config::Config;
 use crate::runner::settings::{NamedCommand, NamedProcess};
-use sopwith_domain::action::{ACTIONS, Method};
+use sopwith_domain::action::{ACTIONS, LookBy, Method};
 use sopwith_domain::signal::Subject;
 use sopwith_domain::value::Url;
 
@@ -101,6 +101,11 @@ fn each(world: &World) -> Vec<Action> {
         Action::AccountUnlock { account: word("nobody") },
         Action::AccountExpiry { account: word("nobody"), days: 9 },
         Action::PackageConfigure { package: None },
+        Action::LookProcesses { by: LookBy::Memory, most: 3 },
+        Action::LookUnit { unit: unit() },
+        Action::LookJournal { unit: unit(), lines: 3 },
+        Action::LookFilesystem { path: folder(), most: 3 },
+        Action::LookNetwork { most: 3 },
         Action::OperatorCommand { command: word("renew"), touches: vec![] },
         Action::Command {
             argv: vec!["/bin/true".into()],
