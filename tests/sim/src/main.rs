@@ -1,9 +1,14 @@
 //! Runs the simulator: `cargo xtask sim` builds this in release and passes its arguments on.
 
+mod pools;
+
 use clap::Parser;
 use sopwith_sim::drive::{Case, Caught, Tally, catch_all, tell};
 use std::process::ExitCode;
 use std::time::Instant;
+
+#[global_allocator]
+static MEMORY: pools::Pools = pools::Pools;
 
 /// Worker threads; each has its own catalogue and its own mutant switch.
 const WORKERS: usize = 2;

@@ -5,6 +5,8 @@ mod chains;
 mod fleet;
 mod history;
 mod hosts;
+mod silence;
+mod trust;
 
 pub use history::History;
 pub use hosts::{StartContext, TrueRun};
