@@ -7,6 +7,9 @@ use sopwith_domain::plan::Plan;
 use sopwith_domain::run::{End, What};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What the policies would let run by itself; people approve all else, whatever its record.
+const BY_ITSELF: [&str; 4] = ["restart", "reconfigure", "unstick", "reset"];
+
 const SHADOW: u32 = 0;
 /// Where every playbook begins: people approve.
 const SUGGEST: u32 = 1;
@@ -47,6 +50,9 @@ impl Trust {
     fn proposed(&mut self, incident: u64, plan: &Plan) {
         let (digest, playbook) = (plan.digest(), plan.playbook.to_string());
         self.latest.insert(incident, digest);
+        if !BY_ITSELF.contains(&playbook.as_str()) {
+            return;
+        }
         if self.record(&playbook, &plan.playbook_digest).level == SHADOW {
             self.shown.insert(digest);
         }
