@@ -29,7 +29,7 @@ pub(super) const ANSWER_MS: i64 = 10_000;
 const EVENTS_MAX: u64 = 200_000;
 const PEOPLE_MS: i64 = 4_000;
 /// How often the server looks for silent hosts.
-const LISTEN_MS: i64 = 15_000;
+pub(super) const LISTEN_MS: i64 = 15_000;
 /// How long after a run the other sickness of a haunted unit comes.
 const RELAPSE_MS: i64 = 7_000;
 
@@ -252,15 +252,6 @@ impl World {
             return self.server_died();
         }
         self.keep_ticking();
-    }
-
-    fn listen(&mut self) {
-        self.after(LISTEN_MS, Event::Listen);
-        let agents = self.agents.len();
-        self.set_stage(None);
-        if self.server.up() && self.server.note_silence(agents, self.shared.get_mut()).is_err() {
-            self.server_died();
-        }
     }
 
     fn keep_ticking(&mut self) {
