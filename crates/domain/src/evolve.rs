@@ -14,6 +14,7 @@ use crate::policy::Policy;
 use crate::run::{End, What};
 use crate::state::{Frozen, Host, Installed, PolicyInForce, Raised, Release, State, Stop};
 use crate::time::{DAY_MS, HOUR_MS, Timestamp};
+use std::sync::Arc;
 
 mod common;
 mod problem;
@@ -99,13 +100,14 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) {
             if let Ok(playbook) = Playbook::parse(&signed.text) {
                 let installed =
                     Installed { playbook, signed: signed.clone(), signer: signer.clone(), installed_at: at };
-                state.install(installed);
+                state.install(Arc::new(installed));
             }
         }
         Event::PlaybookRetired { playbook, .. } => state.retire(playbook),
         Event::PolicySet { policy: signed, signer, .. } => {
             if let Ok(policy) = Policy::parse(&signed.text) {
-                state.policy = Some(PolicyInForce { policy, signed: signed.clone(), signer: signer.clone() });
+                let (signed, signer) = (signed.clone(), signer.clone());
+                state.policy = Some(Arc::new(PolicyInForce { policy, signed, signer }));
             }
         }
         Event::PersonAdded { name, role, .. } => {

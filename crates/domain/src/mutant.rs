@@ -103,6 +103,20 @@ mutants! {
     IgnoreRewind,
     /// A process that no server has answered takes what an earlier such process added for what the server knows.
     VouchForItself,
+    /// A plan that was approved by itself is released although its playbook has failed meanwhile.
+    ReleaseUnearned,
+    /// A playbook is trusted more one run too early.
+    PromoteEarly,
+    /// A failure costs a playbook nothing.
+    KeepTrust,
+    /// A failure of which a person knows already costs a playbook nothing.
+    TrustDespiteNewLife,
+    /// Nobody is told that a host is silent.
+    IgnoreSilence,
+    /// Every host that is silent calls a person, however many are.
+    PageEachSilence,
+    /// A host that is heard again stays told as silent.
+    SilentForEver,
     /// A policy that names nothing means all.
     EmptyMeansAll,
     /// An incident whose condition went during a run that came to nothing waits for ever.

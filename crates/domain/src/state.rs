@@ -15,7 +15,7 @@ use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::trust::Standing;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// A managed host.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +60,7 @@ pub struct Stop {
     pub since: Timestamp,
 }
 
+/// A copy shares the documents, which never change.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
     /// Number and time of the last event folded in.
@@ -73,10 +74,10 @@ pub struct State {
     pub problems: BTreeMap<ProblemId, Problem>,
     /// The open problem of each fingerprint.
     pub open_problems: BTreeMap<Digest, ProblemId>,
-    pub playbooks: BTreeMap<PlaybookId, Installed>,
+    pub playbooks: BTreeMap<PlaybookId, Arc<Installed>>,
     /// The same by what they answer. Changed together with them.
-    pub answers: Index,
-    pub policy: Option<PolicyInForce>,
+    pub answers: Arc<Index>,
+    pub policy: Option<Arc<PolicyInForce>>,
     pub stop: Option<Stop>,
     pub people: BTreeMap<AccountName, Person>,
     /// How playbooks stand that have to earn what the policy permits, by environment.
@@ -152,16 +153,16 @@ impl State {
     }
 
     /// Puts a playbook in force, in the place of the one with its id.
-    pub fn install(&mut self, installed: Installed) {
+    pub fn install(&mut self, installed: Arc<Installed>) {
         self.retire(&installed.playbook.id);
-        self.answers.add(&installed.playbook);
+        Arc::make_mut(&mut self.answers).add(&installed.playbook);
         self.playbooks.insert(installed.playbook.id.clone(), installed);
     }
 
     /// Takes a playbook out of force.
     pub fn retire(&mut self, id: &PlaybookId) {
         if let Some(old) = self.playbooks.remove(id) {
-            self.answers.remove(&old.playbook);
+            Arc::make_mut(&mut self.answers).remove(&old.playbook);
         }
     }
 

@@ -4,6 +4,7 @@
 
 use crate::declaration::Declarations;
 use crate::ids::{Digest, PlaybookId};
+use crate::mutant::{self, Mutant};
 use crate::policy::Policy;
 use crate::time::Timestamp;
 use crate::value::Word;
@@ -124,6 +125,7 @@ pub fn after(
     let (count, since) = same.map_or((0, now), |standing| (standing.count, standing.since));
     let moved = |stage, reason: String| Some(Standing { text: *text, stage, count: 0, since: now, reason });
     let what = match (proof, before) {
+        (Proof::Failed { .. }, _) if mutant::is(Mutant::KeepTrust) => return None,
         (Proof::Failed { reason }, Stage::Shadow) => return moved(Stage::Shadow, reason.clone()),
         (Proof::Failed { reason }, stage) => return moved(stage.down(), format!("one failure: {reason}")),
         (Proof::Looked, Stage::Shadow) => "dry runs with nothing in the way",
@@ -132,7 +134,8 @@ pub fn after(
         (Proof::Verified, _) => "verified runs",
     };
     let count = count.saturating_add(1);
-    if before < Stage::Auto && count >= promotion.runs {
+    let early = u32::from(mutant::is(Mutant::PromoteEarly));
+    if before < Stage::Auto && count + early >= promotion.runs {
         return moved(before.up(), format!("{count} {what}"));
     }
     let reason = same.map_or_else(|| "it begins here".to_owned(), |standing| standing.reason.clone());

@@ -42,7 +42,7 @@ impl View {
     pub fn of(state: &State, now: sopwith_domain::time::Timestamp, history: Vec<Kept>) -> Self {
         let in_force = state.policy.as_ref();
         let named = in_force.map(|p| p.policy.auto.clone()).unwrap_or_default().into_iter().map(|id| {
-            let installed: Option<&Installed> = state.playbooks.get(&id);
+            let installed: Option<&Installed> = state.playbooks.get(&id).map(AsRef::as_ref);
             Named {
                 id: id.to_string(),
                 title: installed.map(|i| i.playbook.title.clone()),

@@ -221,6 +221,8 @@ pub struct PolicyFacts {
     pub storm: usize,
     /// Looks an hour at one host.
     pub looks: usize,
+    /// Verified runs that lift a playbook by one stage; it begins where people approve. 0 asks nothing of it.
+    pub promotion: u32,
 }
 
 const fn facts(automatic: bool, approvers: usize, at_once: [usize; 3], per_hour: usize) -> PolicyFacts {
@@ -238,11 +240,12 @@ const fn facts(automatic: bool, approvers: usize, at_once: [usize; 3], per_hour:
         failures: 2,
         storm: 99,
         looks: 1,
+        promotion: 0,
     }
 }
 
 /// The policies, told apart by number. Oracles read these facts, never the parsed policy.
-pub const POLICIES: [PolicyFacts; 8] = [
+pub const POLICIES: [PolicyFacts; 9] = [
     facts(true, 1, [10, 3, 10], 60),
     facts(true, 2, [10, 1, 10], 60),
     facts(true, 1, [1, 1, 1], 60),
@@ -254,12 +257,18 @@ pub const POLICIES: [PolicyFacts; 8] = [
     PolicyFacts { common: 2, failures: 1, per_service: 1, ..facts(true, 1, [10, 3, 10], 60) },
     // Two sick hosts are a storm.
     PolicyFacts { storm: 2, ..facts(true, 1, [10, 3, 10], 60) },
+    // What runs by itself has earned it, one run of a playbook after another.
+    PolicyFacts { promotion: 2, ..facts(true, 1, [10, 3, 1], 60) },
 ];
 /// How long a storm lasts at least, in seconds.
 const COOL_DOWN_S: u32 = 30;
 
 fn policy_text(number: usize) -> String {
     let f = POLICIES[number];
+    let promotion = match f.promotion {
+        0 => String::new(),
+        runs => format!("promotion: {{runs: {runs}, from: suggest}}\n"),
+    };
     let who = match number {
         4 => "auto: []\nhosts: all\n",
         5 => "auto: [restart, reconfigure, unstick, reset]\nhosts: {named: []}\n",
@@ -272,7 +281,7 @@ fn policy_text(number: usize) -> String {
     format!(
         "version: {}\n{looks}{who}{}approvers: {}\nat_once: {{overall: {}, per_host: {}, per_playbook: {}}}\nper_hour: {}\n\
          budgets: {{per_service: {}}}\nfleet: {{hosts: {}, window_s: 300, bake_s: {}, failures: {}}}\n\
-         storm: {{sick_percent: 50, sick_hosts: {}, cool_down_s: {COOL_DOWN_S}}}\n",
+         storm: {{sick_percent: 50, sick_hosts: {}, cool_down_s: {COOL_DOWN_S}}}\n{promotion}",
         number + 1,
         TIMES[usize::from(matches!(number, 1 | 3))],
         f.approvers,

@@ -55,6 +55,7 @@ kinds! {
     Replaced "playbook replaced or retired",
     Epidemic "same fault on all hosts",
     SpoolFull "spool full",
+    Silent "host silent for so long that it is told",
     Haunted "what mends one fault brings another about",
 }
 

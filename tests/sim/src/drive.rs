@@ -9,6 +9,7 @@ pub use mutants::{Caught, catch_all};
 use super::coverage::Coverage;
 use super::oracle::Violation;
 use super::world;
+use std::time::Duration;
 
 /// Lines of the trace that are shown with a violation.
 const TAIL_LINES: usize = 60;
@@ -17,6 +18,8 @@ const TAIL_LINES: usize = 60;
 #[derive(Debug, Default)]
 pub struct Tally {
     pub schedules: u64,
+    /// Processor time that they took, where somebody measures it.
+    pub busy: Duration,
     pub coverage: Coverage,
     pub violations: Vec<(Case, Violation)>,
 }
@@ -38,6 +41,7 @@ impl Tally {
 
     pub fn add(&mut self, other: Tally) {
         self.schedules += other.schedules;
+        self.busy += other.busy;
         self.coverage.add(&other.coverage);
         self.violations.extend(other.violations);
     }

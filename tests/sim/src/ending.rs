@@ -98,6 +98,7 @@ impl World {
         let oracle = &mut self.shared.get_mut().oracle;
         oracle.judge_raises();
         oracle.judge_runs();
+        oracle.judge_heard();
         for agent in &self.agents {
             let name = host(agent.id);
             for (unit, unit_name) in UNITS.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! The deterministic simulator: one server, any number of agents, people, networks and disks that fail, all in one
 //! thread and by one virtual clock. A seed decides everything; oracles that stand outside of the code under test
-//! judge every durable event and every effect.
+//! judge every durable event and every effect; docs/simulator.md lists which invariant is judged by what.
 //!
 //! The decisions are the real ones (`sopwith_domain`), the journals are the real ones in memory (`sopwith_journal`).
 //! The shells around them are the simulator's own, as small as they can be.

@@ -1,9 +1,14 @@
 //! Runs the simulator: `cargo xtask sim` builds this in release and passes its arguments on.
 
+mod pools;
+
 use clap::Parser;
 use sopwith_sim::drive::{Case, Caught, Tally, catch_all, tell};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static MEMORY: pools::Pools = pools::Pools;
 
 /// Worker threads; each has its own catalogue and its own mutant switch.
 const WORKERS: usize = 2;
@@ -77,18 +82,20 @@ fn all(arguments: &Arguments) -> ExitCode {
             let cases: Vec<Case> = Case::singles(scenario).into_iter().chain(Case::pairs(scenario)).collect();
             tally.add(spread(&cases));
         }
-        println!("{} crash schedules in {:.1} s", tally.schedules, began.elapsed().as_secs_f64());
+        let seconds = began.elapsed().as_secs_f64();
+        println!(
+            "{} crash schedules in {seconds:.1} s, {}",
+            tally.schedules,
+            rate(tally.schedules, tally.busy)
+        );
     }
-    let (crashes, began) = (tally.schedules, Instant::now());
+    let (crashes, crashes_busy, began) = (tally.schedules, tally.busy, Instant::now());
     let range = arguments.from..arguments.from + arguments.seeds;
     let seeds: Vec<Case> = range.map(Case::Seed).collect();
     tally.add(spread(&seeds));
     let seconds = began.elapsed().as_secs_f64();
-    let rate = (tally.schedules - crashes) as f64 / seconds / WORKERS as f64;
-    println!(
-        "{} random schedules in {seconds:.1} s, {rate:.0} a second and worker",
-        tally.schedules - crashes
-    );
+    let (random, busy) = (tally.schedules - crashes, tally.busy - crashes_busy);
+    println!("{random} random schedules in {seconds:.1} s, {}", rate(random, busy));
     if arguments.trace {
         println!("{}", tally.coverage.table());
     }
@@ -112,13 +119,27 @@ fn all(arguments: &Arguments) -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
+/// Says how many schedules one core ran in a second: of processor time, so that it tells the same on a busy machine.
+fn rate(schedules: u64, busy: Duration) -> String {
+    format!("{:.0} a second and core", schedules as f64 / busy.as_secs_f64().max(0.001))
+}
+
+/// Returns how long this thread has had a processor.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split_whitespace().next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
+}
+
 /// Runs cases on all workers; worker n takes every n-th, so that the result does not depend on their speed.
 fn spread(cases: &[Case]) -> Tally {
     let work = |worker: usize| {
         let mut tally = Tally::default();
+        let before = processor_time();
         cases.iter().skip(worker).step_by(WORKERS).for_each(|case| {
             tally.run(case.clone());
         });
+        tally.busy = processor_time().saturating_sub(before);
         tally
     };
     let mut tally = Tally::default();

@@ -3,7 +3,7 @@
 
 use super::coverage::Kind;
 use super::wire::Request;
-use super::world::{ANSWER_MS, Event, World};
+use super::world::{ANSWER_MS, Event, LISTEN_MS, World};
 use std::rc::Rc;
 
 impl World {
@@ -65,6 +65,16 @@ impl World {
                     Rc::new(response),
                 );
             }
+        }
+    }
+
+    /// The server looks whether it still hears of everybody.
+    pub fn listen(&mut self) {
+        self.after(LISTEN_MS, Event::Listen);
+        let agents = self.agents.len();
+        self.set_stage(None);
+        if self.server.up() && self.server.note_silence(agents, self.shared.get_mut()).is_err() {
+            self.server_died();
         }
     }
 }

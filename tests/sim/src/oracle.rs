@@ -6,6 +6,8 @@ mod fleet;
 mod history;
 mod hosts;
 mod looks;
+mod silence;
+mod trust;
 
 pub use history::History;
 pub use hosts::{StartContext, TrueRun};

@@ -100,7 +100,6 @@ impl World {
     pub(super) fn happens(&mut self, happening: Happening) {
         note!(self.shared.borrow(), "world: {happening:?}");
         let (agent, unit) = match happening {
-            Happening::Epidemic { .. } => (None, 0),
             Happening::Sick { agent, unit, .. }
             | Happening::Haunted { agent, unit, .. }
             | Happening::Level { agent, unit } => (Some(agent), unit),
@@ -206,6 +205,12 @@ impl World {
                 for agent in &mut self.agents {
                     let unit = &mut agent.machine.units[unit];
                     (unit.sick, unit.kind, unit.stubborn) = (true, kind, stubborn);
+                }
+            }
+            Happening::CutAll { ms } => {
+                for id in 0..self.agents.len() {
+                    self.agents[id].cut = true;
+                    self.after(ms, Event::Rejoin { agent: id });
                 }
             }
             Happening::KillServer if self.server.up() => {

@@ -37,6 +37,10 @@ pub enum Happening {
         agent: usize,
         ms: i64,
     },
+    /// Every host is cut off.
+    CutAll {
+        ms: i64,
+    },
     KillServer,
     KillAgent {
         agent: usize,
@@ -141,7 +145,7 @@ impl Schedule {
         let mut schedule = Self {
             seed,
             agents: agents.min(HOSTS_MAX),
-            policy: *rng.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 6, 7]) % POLICIES.len(),
+            policy: *rng.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 6, 7, 8]) % POLICIES.len(),
             demand_signatures: rng.chance(200),
             json: rng.chance(30),
             rates: rates(&mut rng),
@@ -163,6 +167,9 @@ impl Schedule {
         schedule.happenings.push((rng.between(100, 5_000), first));
         if POLICIES[schedule.policy].common == 2 && rng.chance(600) {
             domains(&mut schedule, &mut rng);
+        }
+        if POLICIES[schedule.policy].promotion > 0 {
+            repeated(&mut schedule, &mut rng);
         }
         for _ in 0..rng.between(1, 9) {
             happen(&mut schedule, &mut rng);
@@ -187,6 +194,18 @@ fn domains(schedule: &mut Schedule, rng: &mut Rng) {
     let unit = rng.below(2) as usize;
     let kind = *rng.pick(&[0, 1, 4]);
     schedule.happenings.push((rng.between(300, 10_000), Happening::Epidemic { unit, kind, stubborn: false }));
+}
+
+/// The same faults come again and again, so that a playbook can earn something, and lose it.
+fn repeated(schedule: &mut Schedule, rng: &mut Rng) {
+    schedule.heal_at = 200_000;
+    let kind = *rng.pick(&[0, 4]);
+    for n in 0..rng.between(4, 9) {
+        let agent = rng.below(schedule.agents as u64) as usize;
+        let (unit, stubborn) = (rng.below(2) as usize, rng.chance(150));
+        let at = n * 20_000 + rng.between(500, 15_000);
+        schedule.happenings.push((at, Happening::Sick { agent, unit, kind, stubborn }));
+    }
 }
 
 fn rates(rng: &mut Rng) -> Rates {
@@ -244,7 +263,7 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
     let later = rng.between(at, schedule.heal_at);
     let jump = |rng: &mut Rng| *rng.pick(&[-YEARS_10_MS, YEARS_10_MS, -3_600_000, 3_600_000]);
     let mut add = |at: i64, happening: Happening| schedule.happenings.push((at, happening));
-    match rng.below(23) {
+    match rng.below(24) {
         0..=3 => {
             let happening = sick(rng, schedule.agents);
             add(at, happening);
@@ -298,6 +317,7 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
                 stubborn: rng.chance(300),
             },
         ),
+        23 => add(at, Happening::CutAll { ms: rng.between(90_000, 200_000) }),
         22 => {
             let (unit, kinds) = (rng.below(2) as usize, *rng.pick(&[[0, 1], [1, 3], [0, 4], [3, 4]]));
             add(at.min(15_000), Happening::Haunted { agent, unit, kinds });

@@ -1,7 +1,7 @@
 //! The simulated server: the ledger's shell around `decide`, `evolve`, `due` and `owed`. It answers only what is
 //! durable, and a write that fails is the end of the process; starting again folds the journal.
 
-use super::catalogue::{Base, host};
+use super::catalogue::{Base, HOSTS_MAX, host};
 use super::clock::{LedgerClock, WALL_START};
 use super::coverage::Kind;
 use super::oracle::Oracle;
@@ -23,6 +23,11 @@ use std::rc::Rc;
 /// Most rounds of due commands at one time. Each makes itself no longer due, so this is never reached.
 const DUE_ROUNDS_MAX: usize = 64;
 
+/// A host that was not heard of for so long is silent.
+const SILENT_MS: i64 = 60_000;
+/// How much later than that it may be told: the world looks only now and then.
+const SILENT_LATE_MS: i64 = 40_000;
+
 /// The process has ended; what it was about to answer is never said.
 #[derive(Debug)]
 pub struct Down;
@@ -42,6 +47,8 @@ pub struct Server {
     pub poke: bool,
     /// Rows of the same database beside the journal: where each host's run journal stood, by epoch.
     pub heads: BTreeMap<usize, (u64, Head)>,
+    /// When this process last heard of each host, or when it started, by its own time and by true time.
+    heard: Vec<(Timestamp, i64)>,
 }
 
 impl Server {
@@ -66,6 +73,7 @@ impl Server {
             json,
             poke: false,
             heads: BTreeMap::new(),
+            heard: vec![(Timestamp(WALL_START), 0); HOSTS_MAX],
         }
     }
 
@@ -110,6 +118,9 @@ impl Server {
         self.clock = LedgerClock::starting(decide::resumes_at(&self.state, last, wall), shared.now);
         self.log = Some(log);
         self.poke = true;
+        // A server that was away must not take that for its hosts' silence.
+        let now = self.now(shared);
+        self.heard.fill((now, shared.now));
         let known: Vec<_> = self.known();
         shared.oracle.judge_restart(&known);
         note!(shared, "server starts with {} events, its time {}", self.state.seq, self.clock_text());
@@ -206,9 +217,27 @@ impl Server {
         Ok(())
     }
 
+    /// Tells of hosts that were not heard of for too long.
+    pub fn note_silence(&mut self, agents: usize, shared: &mut Shared) -> Result<(), Down> {
+        for agent in 0..agents {
+            let now = self.now(shared);
+            let (last_seen, true_at) = self.heard[agent];
+            let silent = self.state.hosts[&host(agent)].silent_since.is_some();
+            if !silent && now.since(last_seen) >= SILENT_MS {
+                shared.fired(Kind::Silent);
+                let _ = self.submit(&Command::DeclareSilent { host: host(agent), last_seen }, shared)?;
+            }
+            if shared.now - true_at >= SILENT_MS + SILENT_LATE_MS {
+                shared.oracle.judge_silence(agent);
+            }
+        }
+        Ok(())
+    }
+
     /// Answers one exchange, or dies over it.
     pub fn exchange(&mut self, request: &Request, shared: &mut Shared) -> Result<Option<Response>, Down> {
         let host = host(request.agent);
+        self.heard[request.agent] = (self.now(shared), shared.now);
         let Some(known) = self.state.hosts.get(&host) else { return Ok(None) };
         if known.epoch != request.epoch {
             let reason = "the host began a new life".to_owned();
@@ -226,6 +255,9 @@ impl Server {
             let reason = "the host's run journal stood elsewhere before: its memory was set back".into();
             let known = self.heads.get(&request.agent).map(|(_, head)| *head);
             return Ok(Some(self.refuse(request, reason, known, shared)));
+        }
+        if self.state.hosts[&host].silent_since.is_some() {
+            let _ = self.submit(&Command::HearAgain { host: host.clone() }, shared)?;
         }
         for (n, item) in request.items.iter().enumerate() {
             let seq = request.first_item + n as u64;

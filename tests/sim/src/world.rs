@@ -28,23 +28,43 @@ pub(super) const ANSWER_MS: i64 = 10_000;
 /// Most events of one schedule; a long one has some thousands.
 const EVENTS_MAX: u64 = 200_000;
 const PEOPLE_MS: i64 = 4_000;
+/// How often the server looks for silent hosts.
+pub(super) const LISTEN_MS: i64 = 15_000;
 /// How long after a run the other sickness of a haunted unit comes.
 const RELAPSE_MS: i64 = 7_000;
 
 #[derive(Debug)]
 pub(super) enum Event {
     Happens(Happening),
-    Uplink { agent: usize, token: u64 },
+    Uplink {
+        agent: usize,
+        token: u64,
+    },
     ToServer(Rc<Request>),
     ToAgent(usize, Rc<Response>),
-    Watch { agent: usize, life: u32 },
-    Advance { agent: usize, life: u32, run: Digest, turn: u64 },
+    Watch {
+        agent: usize,
+        life: u32,
+    },
+    Advance {
+        agent: usize,
+        life: u32,
+        run: Digest,
+        turn: u64,
+    },
     StartServer,
-    StartAgent { agent: usize, life: u32 },
+    StartAgent {
+        agent: usize,
+        life: u32,
+    },
     Tick,
+    /// The server looks whether it still hears of everybody.
+    Listen,
     People,
     Says(super::people::Word),
-    Rejoin { agent: usize },
+    Rejoin {
+        agent: usize,
+    },
     Heal,
     Rest,
 }
@@ -114,6 +134,7 @@ impl World {
             queue.push(agent as i64 + 1, Event::Uplink { agent, token: 0 });
             queue.push(200 + 50 * agent as i64, Event::Watch { agent, life: 0 });
         }
+        queue.push(LISTEN_MS, Event::Listen);
         queue.push(schedule.heal_at, Event::Heal);
         Self {
             shared: RefCell::new(shared),
@@ -191,6 +212,7 @@ impl World {
                 }
             }
             Event::Tick => self.tick(),
+            Event::Listen => self.listen(),
             Event::People => self.people(),
             Event::Says(word) => self.says(word),
             Event::Rejoin { agent } => {

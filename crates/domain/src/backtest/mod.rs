@@ -24,6 +24,7 @@ use crate::time::Timestamp;
 use serde::Serialize;
 use shadow::Shadow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Most incidents that one backtest tells of; the rest is counted.
 pub const ROWS_MAX: usize = 10_000;
@@ -31,21 +32,19 @@ pub const ROWS_MAX: usize = 10_000;
 /// The documents that are tried.
 #[derive(Clone, Debug, Default)]
 pub struct Documents {
-    pub playbooks: Vec<Installed>,
-    pub policy: Option<PolicyInForce>,
+    pub playbooks: Vec<Arc<Installed>>,
+    pub policy: Option<Arc<PolicyInForce>>,
 }
 
 impl Documents {
     /// Returns documents that nobody has signed yet, for a trial before they are.
     pub fn unsigned(playbooks: Vec<Playbook>, policy: Option<Policy>) -> Self {
         let nobody = || crate::order::SignedText { text: String::new(), signature: String::new() };
-        let installed = |playbook| Installed {
-            playbook,
-            signed: nobody(),
-            signer: String::new(),
-            installed_at: Timestamp(0),
+        let installed = |playbook| {
+            let (signed, signer) = (nobody(), String::new());
+            Arc::new(Installed { playbook, signed, signer, installed_at: Timestamp(0) })
         };
-        let in_force = |policy| PolicyInForce { policy, signed: nobody(), signer: String::new() };
+        let in_force = |policy| Arc::new(PolicyInForce { policy, signed: nobody(), signer: String::new() });
         Self { playbooks: playbooks.into_iter().map(installed).collect(), policy: policy.map(in_force) }
     }
 

@@ -1,7 +1,7 @@
 //! When an approved plan becomes an order that the host is owed, and what each host is owed now. The budget is
 //! taken in the same batch as the release.
 
-use super::{budget, find, fleet, loops, storm};
+use super::{budget, find, fleet, loops, storm, trust};
 use crate::approval::{ApprovedPlan, Basis};
 use crate::command::Refusal;
 use crate::event::Event;
@@ -12,6 +12,7 @@ use crate::order::Order;
 use crate::signal::Signal;
 use crate::state::State;
 use crate::time::Timestamp;
+use crate::trust::Stage;
 
 /// Why an approved plan is not released yet; it passes with time.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,6 +64,11 @@ fn braked(state: &State, signal: &Signal, approved: &ApprovedPlan, now: Timestam
         return Some("too many hosts have a critical fault at the same time".into());
     }
     let plan = approved.plan();
+    // It may have failed for another fault since it was approved.
+    if trust::stage(state, plan) < Stage::Auto && !mutant::is(Mutant::ReleaseUnearned) {
+        let earn = "has failed meanwhile and has to earn again that it may run by itself";
+        return Some(format!("{} {earn}", plan.playbook));
+    }
     if let Some((root, because)) = loops::frozen(state, &plan.target.host, &plan.touches()) {
         return Some(WhyNot::Frozen { root, because: because.to_owned() }.to_string());
     }

@@ -42,11 +42,11 @@ pub fn report(
     });
     if let Some(incident) = incident {
         events.extend(follows(state, incident, record, now));
-        if let What::Ended { end } = &record.what {
-            let run = state.runs.get(&record.run);
-            let cancelled = run.is_some_and(|run| run.cancel_requested.is_some());
-            events.extend(trust::after_run(state, incident, end, cancelled, now));
-        }
+    }
+    if let What::Ended { end } = &record.what
+        && (incident.is_some() || !mutant::is(Mutant::TrustDespiteNewLife))
+    {
+        events.extend(trust::after_run(state, &record.run, end, now));
     }
     Ok(events)
 }

@@ -4,6 +4,7 @@
 use crate::event::Event;
 use crate::ids::{HostId, IncidentId, RuleId};
 use crate::incident::{Incident, Phase, WhyNot};
+use crate::mutant::{self, Mutant};
 use crate::signal::{Condition, Severity, Signal, SignalKind, Subject};
 use crate::state::State;
 use crate::time::{MINUTE_MS, Timestamp};
@@ -22,6 +23,9 @@ pub fn declare(state: &State, host: &HostId, last_seen: Timestamp, now: Timestam
     else {
         return vec![];
     };
+    if mutant::is(Mutant::IgnoreSilence) {
+        return vec![];
+    }
     let mut events = vec![Event::HostSilent { host: host.clone(), last_seen }];
     let signal = signal(host, known.epoch, last_seen, now, Condition::Raised);
     let id = match of(state, host) {
@@ -42,7 +46,8 @@ pub fn declare(state: &State, host: &HostId, last_seen: Timestamp, now: Timestam
             id
         }
     };
-    events.push(match first_of_those(state, id, now) {
+    let root = first_of_those(state, id, now).filter(|_| !mutant::is(Mutant::PageEachSilence));
+    events.push(match root {
         Some(root) => Event::Refrained { incident: id, why_not: WhyNot::WithOthers { root } },
         None => Event::Escalated {
             incident: id,
@@ -58,7 +63,9 @@ pub fn end(state: &State, host: &HostId, now: Timestamp) -> Vec<Event> {
         return vec![];
     };
     let mut events = vec![Event::HostHeard { host: host.clone() }];
-    let Some(incident) = of(state, host) else { return events };
+    let Some(incident) = of(state, host).filter(|_| !mutant::is(Mutant::SilentForEver)) else {
+        return events;
+    };
     let last_seen = known.silent_since.unwrap_or(now);
     let signal = Box::new(signal(host, known.epoch, last_seen, now, Condition::Cleared));
     events.push(Event::ConditionCleared { incident: incident.id, signal });

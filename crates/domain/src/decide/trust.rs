@@ -3,7 +3,8 @@
 
 use crate::dry_run::{Found, Report, Step};
 use crate::event::Event;
-use crate::incident::Incident;
+use crate::evolve::ended;
+use crate::ids::Digest;
 use crate::plan::Plan;
 use crate::run::End;
 use crate::state::State;
@@ -19,19 +20,15 @@ pub fn stage(state: &State, plan: &Plan) -> Stage {
     trust::stage(promotion, &plan.playbook_digest, standing)
 }
 
-/// Returns what the end of a run does to the trust in its playbook. A run that a person cancelled tells nothing.
-pub fn after_run(
-    state: &State,
-    incident: &Incident,
-    end: &End,
-    cancelled: bool,
-    now: Timestamp,
-) -> Option<Event> {
-    let plan = &incident.proposal.as_ref()?.plan;
-    let failed = |reason: &String| Proof::Failed { reason: format!("{}: {reason}", incident.id) };
+/// Returns what the end of a run does to the trust in its playbook, whoever has its incident in hand by now. A run that
+/// a person cancelled tells nothing, and neither does an end that a host tells again.
+pub fn after_run(state: &State, run: &Digest, end: &End, now: Timestamp) -> Option<Event> {
+    let known = state.runs.get(run).filter(|known| ended(known).is_none())?;
+    let plan = known.plan.as_ref()?;
+    let failed = |reason: &String| Proof::Failed { reason: format!("{}: {reason}", plan.target.incident) };
     let proof = match end {
         End::Resolved => Proof::Verified,
-        _ if cancelled => return None,
+        _ if known.cancel_requested.is_some() => return None,
         End::RolledBack { reason } | End::Parked { reason, .. } => failed(reason),
     };
     moved(state, plan, &proof, now)

@@ -2,6 +2,8 @@
 
 use super::chains::Chains;
 use super::fleet::{Fleet, own};
+use super::silence::Silence;
+use super::trust::Trust;
 use super::{Oracle, Planned};
 use sopwith_domain::approval::{Basis, Vote};
 use sopwith_domain::event::Event;
@@ -41,6 +43,8 @@ pub struct History {
     approved: BTreeSet<Digest>,
     pub(super) fleet: Fleet,
     pub(super) chains: Chains,
+    pub(super) silence: Silence,
+    pub(super) trust: Trust,
     /// True time at which the server was restored to this history: what it holds of stops is in force only since then.
     since: i64,
     releases: Vec<i64>,
@@ -78,6 +82,8 @@ impl Oracle {
             self.history.taken = None;
         }
         self.chained(now, event);
+        self.silent(now, event);
+        self.trusted(event);
         match event {
             Event::HostEnrolled { host, epoch } | Event::EpochBegan { host, epoch, .. } => {
                 let agent = agent_of(host);

@@ -65,6 +65,34 @@ fn verified_runs_lift_it_and_one_failure_brings_it_down() {
 }
 
 #[test]
+fn what_was_approved_before_a_failure_waits_and_is_not_released() {
+    let mut told = Told::new();
+    told.policy("promotion: {runs: 2, from: auto}\nat_once: {overall: 1, per_host: 1, per_playbook: 1}\n");
+    told.raise("stuck");
+    let held = told.signal("stuck", "b", Condition::Raised);
+    assert!(held.ends_with("plan_approved release_held"), "{held}");
+    assert!(told.runs(failed()).ends_with("trust_moved"));
+    told.later(1).due();
+    let waits = told.state.incidents.values().next_back().and_then(|i| i.proposal.as_ref()?.held.clone());
+    assert!(waits.is_some_and(|reason| reason.contains("has failed meanwhile")), "the failure holds it");
+}
+
+#[test]
+fn a_failure_counts_whoever_has_its_incident() {
+    let mut told = Told::new();
+    told.policy("promotion: {runs: 2, from: auto}\n");
+    told.raise("stuck");
+    let order = owed(&told.state, &web()).remove(0);
+    let run = order.plan;
+    told.report(run, What::Accepted { order: Box::new(order) });
+    told.begin(2);
+    assert_eq!(told.phase(), "needs_person");
+    assert_eq!(told.report(run, What::Ended { end: failed() }), "run_reported trust_moved");
+    assert_eq!(told.report(run, What::Ended { end: failed() }), "run_reported", "it is told again");
+    assert_eq!(stage(&told), (Stage::Suggest, 0));
+}
+
+#[test]
 fn what_a_person_cancelled_tells_nothing() {
     let mut told = Told::new();
     told.policy("promotion: {runs: 2, from: auto}\n");
