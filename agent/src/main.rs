@@ -72,17 +72,29 @@ struct StepExec {
 }
 const STEP_EXEC: &str = "step-exec";
 
+/// Supervises a program that this process was started for, or ahead of.
+fn step_exec() -> ExitCode {
+    if std::env::args_os().nth(2).is_none_or(|word| word != runner::STEP_AWAITED) {
+        let step = StepExec::parse_from(std::env::args_os().skip(1));
+        return runner::step_exec(&step.arguments, None);
+    }
+    // What can be done before the arguments are known is done by then: the group is made, and the code that reads them
+    // has come into memory.
+    let group = runner::StepGroup::make();
+    let _ = StepExec::try_parse_from([STEP_EXEC, "--timeout-ms", "0", "--confine", "--", "/"]);
+    match runner::awaited_step() {
+        Some(words) => {
+            let step = StepExec::parse_from(std::iter::once(STEP_EXEC.to_owned()).chain(words));
+            runner::step_exec(&step.arguments, group)
+        }
+        None => ExitCode::SUCCESS,
+    }
+}
+
 fn main() -> ExitCode {
     watcher::end_with_parent();
     if std::env::args_os().nth(1).is_some_and(|role| role == STEP_EXEC) {
-        let step = match std::env::args_os().nth(2).is_some_and(|word| word == runner::STEP_AWAITED) {
-            false => StepExec::parse_from(std::env::args_os().skip(1)),
-            true => match runner::awaited_step() {
-                Some(words) => StepExec::parse_from(std::iter::once(STEP_EXEC.to_owned()).chain(words)),
-                None => return ExitCode::SUCCESS,
-            },
-        };
-        return runner::step_exec(&step.arguments);
+        return step_exec();
     }
     // Reading them goes deep into the stack; that of a thread is given back when it ends, that of a process never.
     let read = std::thread::Builder::new().spawn(Arguments::parse).map(std::thread::JoinHandle::join);

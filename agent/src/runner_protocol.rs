@@ -21,6 +21,8 @@ use std::time::Duration;
 pub const SOCKET_NAME: &str = "runner.sock";
 /// Largest frame, either way, in bytes.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Up to so many bytes a frame's room is taken before it has come, so that it is read at once.
+const SHORT_FRAME_BYTES: usize = 64 * 1024;
 /// Longest time a `wait` holds on, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 25_000;
 
@@ -53,8 +55,6 @@ pub enum Request {
     Records { after_seq: u64, limit: usize },
     /// Answers as soon as there is a record after `after_seq`, or when the time is over.
     Wait { after_seq: u64, timeout_ms: u64 },
-    /// The server has made the records durable up to here.
-    Acked { through: u64 },
     /// Has one of the administrator's own checks asked, by its name in the runner's own configuration. Many need root.
     Check { name: Word },
     /// Asks which rule of the packet filter keeps others from a port. Only root sees the rules.
@@ -75,6 +75,9 @@ pub struct Delivery {
     pub lease: Option<SignedText>,
     #[serde(default)]
     pub orders: Vec<SignedText>,
+    /// The server has made the records durable up to here.
+    #[serde(default)]
+    pub acked: Option<u64>,
     /// Runs that somebody wants cancelled, with his name.
     #[serde(default)]
     pub cancels: Vec<(Digest, String)>,
@@ -131,6 +134,9 @@ pub struct Status {
     pub ended_count: u64,
     /// Highest record that the server has, as far as the runner was told.
     pub acked_through: u64,
+    /// Whether a step waits for the server's word that it has the record of its run's acceptance.
+    #[serde(default)]
+    pub word_awaited: bool,
     /// Why no step starts here, if so.
     pub stop: Option<String>,
     /// Whether the lease is good at this moment.
@@ -166,7 +172,13 @@ pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Optio
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let mut body = Vec::new();
-    from.take(length as u64).read_to_end(&mut body)?;
+    if length <= SHORT_FRAME_BYTES {
+        body.resize(length, 0);
+        from.read_exact(&mut body)?;
+    } else {
+        // No more room is taken than has really come.
+        from.take(length as u64).read_to_end(&mut body)?;
+    }
     if body.len() < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

@@ -91,10 +91,12 @@ fn challenges_leases_and_acknowledgements_are_kept() {
         };
         seen += records.len() as u64;
         // The run goes on once its acceptance is known to the server.
-        client.ask(&Request::Acked { through: seen.min(1) }).expect("answers");
+        client
+            .ask(&Request::Deliver(Delivery { acked: Some(seen.min(1)), ..Delivery::default() }))
+            .expect("answers");
     }
-    client.ask(&Request::Acked { through: 5 }).expect("answers");
-    client.ask(&Request::Acked { through: 3 }).expect("answers");
+    client.ask(&Request::Deliver(Delivery { acked: Some(5), ..Delivery::default() })).expect("answers");
+    client.ask(&Request::Deliver(Delivery { acked: Some(3), ..Delivery::default() })).expect("answers");
     while status(client.ask(&Request::Status { challenge: false }).expect("answers")).acked_through != 5 {
         std::thread::yield_now();
     }

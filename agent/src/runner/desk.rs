@@ -51,6 +51,8 @@ pub struct Published {
     pub holding: Vec<Digest>,
     pub ended_count: u64,
     pub acked_through: u64,
+    /// Whether a step waits for the server's word that it knows of the run.
+    pub word_awaited: bool,
 }
 
 #[derive(Debug)]
@@ -132,6 +134,7 @@ impl Desk {
                 state.inbox.orders.push(order);
             }
         }
+        state.inbox.acked = state.inbox.acked.max(delivery.acked);
         let room = CANCELS_MAX.saturating_sub(state.inbox.cancels.len());
         let named = |(run, by): (Digest, String)| (run, super::admission::short_to(by, NAME_BYTES_MAX));
         state.inbox.cancels.extend(delivery.cancels.into_iter().take(room).map(named));
@@ -142,13 +145,6 @@ impl Desk {
         self.came_in.notify_all();
         rejected.truncate(REJECTED_MAX);
         rejected
-    }
-
-    /// Notes how far the server has the records.
-    pub fn acked(&self, through: u64) {
-        let mut state = self.lock();
-        state.inbox.acked = state.inbox.acked.max(Some(through));
-        self.came_in.notify_all();
     }
 
     /// Returns how far the server has the records, by its last word.
@@ -179,6 +175,7 @@ impl Desk {
             holding,
             ended_count: published.ended_count,
             acked_through: published.acked_through,
+            word_awaited: published.word_awaited,
             stop: stop.or_else(|| state.leases.stop().map(str::to_owned)),
             leased: state.leases.server_now(boot_ms).is_some(),
             limitations,
@@ -203,6 +200,14 @@ impl Desk {
     /// Says that a record is durable, though what follows from it may go on for long.
     pub fn recorded(&self, head: JournalHead) {
         self.lock().published.head = head;
+        self.went_out.notify_all();
+    }
+
+    /// Says that the acceptance of a run is durable: its first step waits until the server knows of it.
+    pub fn accepted(&self, head: JournalHead) {
+        let mut state = self.lock();
+        (state.published.head, state.published.word_awaited) = (head, true);
+        drop(state);
         self.went_out.notify_all();
     }
 

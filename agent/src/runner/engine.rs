@@ -213,6 +213,8 @@ impl Engine {
     fn take_in(&mut self, inbox: Inbox) -> Result<(), LogDown> {
         if let Some(through) = inbox.acked.filter(|through| *through > self.acked_through) {
             self.acked_through = through.min(self.journal.head().seq);
+            // Before a step is begun, whose records nobody waits for.
+            self.publish();
             self.active.iter_mut().for_each(|run| run.wake_ms = 0);
         }
         if let Some(begin) = inbox.begin_epoch {
@@ -268,7 +270,7 @@ impl Engine {
         let (run, at) = (warrant.plan().digest(), clock::wall());
         let record = Record { run, at, what: What::Accepted { order: Box::new(order.clone()) } };
         self.journal.append(&record)?;
-        self.host.gate.desk.recorded(self.journal.head());
+        self.host.gate.desk.accepted(self.journal.head());
         if matches!(order.approval.basis, Basis::Standing { .. }) {
             self.host.gate.budget.took(&order, warrant.plan(), at, Some(clock::boot_ms()));
         }
@@ -396,6 +398,7 @@ impl Engine {
             holding: self.holding.iter().map(Sealed::digest).collect(),
             ended_count: self.journal.ended_count(),
             acked_through: self.acked_through,
+            word_awaited: self.active.iter().any(|run| run.acceptance.seq > self.acked_through),
         });
     }
 }

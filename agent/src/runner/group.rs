@@ -13,6 +13,7 @@ use std::time::Duration;
 const PIDS_MAX: &str = "512";
 
 /// A control group of the program's own, where cgroup v2 can be written.
+#[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
     /// The supervisor's own.

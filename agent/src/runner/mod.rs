@@ -36,6 +36,7 @@ mod trusted;
 
 pub use actions::{STEP_AWAITED, awaited_step};
 pub use confine::{Confinement, has_landlock};
+pub use group::Cgroup as StepGroup;
 pub use seccomp::is_there as has_seccomp;
 pub use settings::{NamedCheck, NamedCommand, NamedProcess, Settings};
 pub use step_exec::{Ending, Report, StepExecArguments};
@@ -82,9 +83,9 @@ pub fn run(config: &Path) -> ExitCode {
     }
 }
 
-/// Supervises one program of a step.
-pub fn step_exec(arguments: &StepExecArguments) -> ExitCode {
-    step_exec::run(arguments)
+/// Supervises one program of a step, in the control group that was made for it ahead, if one was.
+pub fn step_exec(arguments: &StepExecArguments, group: Option<StepGroup>) -> ExitCode {
+    step_exec::run(arguments, group)
 }
 
 fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
@@ -100,6 +101,7 @@ fn work(settings: Settings) -> Result<std::convert::Infallible, String> {
         holding: Vec::new(),
         ended_count: journal.ended_count(),
         acked_through: journal.acked_through(),
+        word_awaited: false,
     };
     let desk = Arc::new(Desk::new(&settings, published, Some(unsure_head)));
     let mut systemd = Systemd::default();

@@ -146,10 +146,6 @@ fn answer(request: Request, door: &Door, reader: &Reader) -> Response {
             door.desk.wait_for_record(after_seq, timeout);
             door.records(reader, after_seq, RECORDS_MAX)
         }
-        Request::Acked { through } => {
-            door.desk.acked(through);
-            door.status(Vec::new())
-        }
         Request::Blocking { port, udp } => match blocking::find(port, if udp { "udp" } else { "tcp" }) {
             Ok(by) => Response::Blocked { by },
             Err(reason) => Response::Refused { reason },

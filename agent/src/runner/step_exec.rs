@@ -91,11 +91,12 @@ pub struct Report {
 }
 
 /// Plays the supervisor, or becomes the program.
-pub fn run(arguments: &StepExecArguments) -> ExitCode {
+pub fn run(arguments: &StepExecArguments, group: Option<Cgroup>) -> ExitCode {
     if arguments.become_it {
+        drop(group);
         return become_it(arguments);
     }
-    let report = supervise(arguments).unwrap_or_else(|e| Report {
+    let report = supervise(arguments, group).unwrap_or_else(|e| Report {
         ending: Ending::NotStarted(e.to_string()),
         output: String::new(),
         killed: 0,
@@ -122,7 +123,7 @@ fn become_it(arguments: &StepExecArguments) -> ExitCode {
     ExitCode::from(NOT_STARTED as u8)
 }
 
-fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
+fn supervise(arguments: &StepExecArguments, group: Option<Cgroup>) -> io::Result<Report> {
     // Held until this process ends, and so by the kernel's word until then.
     let lock = arguments.lock.as_ref().map(File::open).transpose()?;
     if let Some(lock) = &lock {
@@ -130,7 +131,7 @@ fn supervise(arguments: &StepExecArguments) -> io::Result<Report> {
     }
     let _ = setsid();
     set_child_subreaper(Some(getpid()))?;
-    let cgroup = if arguments.no_cgroup { None } else { Cgroup::make() };
+    let cgroup = if arguments.no_cgroup { None } else { group.or_else(Cgroup::make) };
     let (pipe, writer) = io::pipe()?;
     umask(Mode::from_raw_mode(0o022));
     let mut program = Command::new(&arguments.argv[0]);

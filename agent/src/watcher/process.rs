@@ -1,7 +1,7 @@
 //! Runs a program by its argument vector, bounded in time and output. When its time is over everything that it
 //! started is ended too, also what has left its process group.
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, setpriority_process};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -15,6 +15,8 @@ use tokio::process::{Child, Command};
 const MARK: &str = "SOPWITH_RUN";
 /// Most times that the processes are gone through for children that are still born.
 const SWEEPS_MAX: usize = 20;
+/// Nice value of what nobody waits for.
+const QUIET: i32 = 19;
 
 /// How a program ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +37,8 @@ pub struct Program {
     pub folder: Option<PathBuf>,
     /// Whether standard error is kept apart from standard output, for programs whose output is parsed.
     pub apart: bool,
+    /// Whether it gives way to everything else: nobody waits for it, and a repair may be under way.
+    pub quietly: bool,
 }
 
 /// What came of a program.
@@ -136,6 +140,9 @@ fn start(program: &Program, mark: &str) -> io::Result<Started> {
     // let us, it is only less so.
     if let Some(id) = child.id() {
         let _ = std::fs::write(format!("/proc/{id}/oom_score_adj"), "500");
+        if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw).filter(|_| program.quietly) {
+            let _ = setpriority_process(Some(pid), QUIET);
+        }
     }
     Ok(Started { child, output, errors })
 }
@@ -259,6 +266,7 @@ mod tests {
             variables: vec![("WHAT".into(), "json".into())],
             folder: Some(folder.path().canonicalize().expect("a path")),
             apart: true,
+            quietly: true,
         };
         let (done, errors) = run_until(&program, tokio::time::sleep(LONG), 1000).await.expect("it starts");
         let expected = format!("json\n{}\n", program.folder.expect("set").display());

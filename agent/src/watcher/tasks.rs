@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 /// Longest file of the kernel that is read whole, in bytes.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Longest line of `stat`, in bytes.
+const STAT_BYTES_MAX: usize = 4096;
 
 /// The tree of processes; another root in tests.
 #[derive(Clone, Debug)]
@@ -62,9 +64,10 @@ impl Proc {
 
     /// Returns a process's state; nothing when it is gone.
     pub fn stat(&self, pid: u32, buffer: &mut Vec<u8>) -> Option<Stat> {
-        buffer.clear();
-        File::open(self.path(&format!("{pid}/stat"))).ok()?.take(4096).read_to_end(buffer).ok()?;
-        parse_stat(buffer)
+        // The kernel gives the line whole to who has room for it; a file's length, which is 0 here, is not asked for.
+        buffer.resize(STAT_BYTES_MAX, 0);
+        let read = File::open(self.path(&format!("{pid}/stat"))).ok()?.read(buffer).ok()?;
+        parse_stat(buffer.get(..read)?)
     }
 
     pub fn name(&self, pid: u32) -> String {

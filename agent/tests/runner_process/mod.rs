@@ -66,7 +66,9 @@ impl<'w> Runner<'w> {
             };
             assert_eq!(first_seq, records.len() as u64 + 1);
             records.extend(more);
-            client.ask(&Request::Acked { through: records.len() as u64 }).ok()?;
+            client
+                .ask(&Request::Deliver(Delivery { acked: Some(records.len() as u64), ..Delivery::default() }))
+                .ok()?;
             if records.iter().any(|r| matches!(r.what, What::Ended { .. } | What::Refused { .. })) {
                 return Some(records);
             }

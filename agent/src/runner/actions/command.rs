@@ -175,7 +175,7 @@ pub(super) fn lock(at: &At<'_>) -> PathBuf {
 
 /// Makes the step's folder anew, with its lock: what a step needs that starts programs.
 pub(super) fn prepare(at: &At<'_>) -> Result<(), String> {
-    at.bench.quarantine.fresh(at.step)?;
+    at.bench.quarantine.fresh_until_boot(at.step)?;
     at.bench.quarantine.place(at.step, LOCK)?.create().map(drop)
 }
 

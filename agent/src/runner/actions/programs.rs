@@ -1,15 +1,16 @@
-//! How programs are started: by this program as their supervisor, a process of its own. One may be started ahead of
-//! the program that it is for, so that a step, which somebody waits for, need not wait for that as well.
+//! How programs are started: by this program as their supervisor, a process of its own. Some may be started ahead of
+//! the programs that they are for, so that a step, which somebody waits for, need not wait for that as well.
 
 use super::leash::Leash;
 use crate::runner::confine::Confinement;
 use crate::runner::step_exec::Report;
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Longest report of a supervisor, in bytes.
 const REPORT_BYTES_MAX: u64 = 256 * 1024;
@@ -17,6 +18,8 @@ const REPORT_BYTES_MAX: u64 = 256 * 1024;
 const AWAITED_BYTES_MAX: usize = 32 * 1024;
 /// Before them stands how many bytes they are.
 const LENGTH_BYTES: usize = 4;
+/// How many supervisors are started ahead of a step: one asks its probe, one does it.
+const SPARES: usize = 2;
 /// Tells a supervisor to wait for its arguments on standard input.
 pub const AWAITED: &str = "--awaited";
 
@@ -25,8 +28,8 @@ pub const AWAITED: &str = "--awaited";
 pub struct Programs {
     pub supervisor: PathBuf,
     pub leash: Leash,
-    /// One that waits for its arguments.
-    spare: Arc<Mutex<Option<Spare>>>,
+    /// Those that wait for their arguments.
+    spares: Arc<Mutex<VecDeque<Spare>>>,
 }
 
 /// A supervisor that knows nothing yet. It ends with its standard input.
@@ -60,7 +63,7 @@ impl Drop for Spare {
 impl Programs {
     /// Returns a way by this supervisor.
     pub fn by(supervisor: impl Into<PathBuf>) -> Self {
-        Self { supervisor: supervisor.into(), leash: Leash::default(), spare: Arc::default() }
+        Self { supervisor: supervisor.into(), leash: Leash::default(), spares: Arc::default() }
     }
 
     /// Returns a way that starts no program, for looking only.
@@ -68,19 +71,28 @@ impl Programs {
         Self::by(PathBuf::new())
     }
 
-    /// Starts a supervisor ahead of what it is for, unless there is one.
+    /// Starts the supervisors of a step ahead of what they are for, as far as they are not there.
     pub fn make_ready(&self) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.is_none() && !self.supervisor.as_os_str().is_empty() {
+        self.make_ready_up_to(SPARES);
+    }
+
+    fn make_ready_up_to(&self, count: usize) {
+        let mut spares = self.spares();
+        while spares.len() < count && !self.supervisor.as_os_str().is_empty() {
             // Without one the next program starts its own.
-            *spare = self.supervisor(&[AWAITED.into()]).ok().map(|child| Spare(Some(child)));
+            let Ok(child) = self.supervisor(&[AWAITED.into()]) else { return };
+            spares.push_back(Spare(Some(child)));
         }
     }
 
-    /// Lets go of a supervisor that was started ahead.
+    /// Lets go of the supervisors that were started ahead.
     pub fn rest(&self) {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(spare);
+        let spares = std::mem::take(&mut *self.spares());
+        drop(spares);
+    }
+
+    fn spares(&self) -> MutexGuard<'_, VecDeque<Spare>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a program to its end, with everything that it started, and no more rights than it is given.
@@ -112,13 +124,13 @@ impl Programs {
         };
         // Kept open until the report is read: the supervisor takes its end for ours.
         let lifeline = self.leash.take(child.stdin.take());
-        if was_ready {
-            // What had one ready mostly has a next program.
-            self.make_ready();
-        }
         let mut report = Vec::new();
         let read = child.stdout.take().map(|out| out.take(REPORT_BYTES_MAX).read_to_end(&mut report));
         self.leash.let_go();
+        if was_ready {
+            // What had one ready mostly has a next program; while this one ran, a start would have been in its way.
+            self.make_ready_up_to(1);
+        }
         drop(lifeline);
         let status = child.wait().map_err(|e| format!("failed to wait for the supervisor: {e}"))?;
         match (read, serde_json::from_slice(&report)) {
@@ -138,7 +150,7 @@ impl Programs {
             return None;
         }
         told[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let spare = self.spares().pop_front()?;
         spare.begin(&told)
     }
 
@@ -183,16 +195,21 @@ mod tests {
     fn one_that_has_died_is_told_nothing() {
         let programs = Programs::by("/bin/false");
         programs.make_ready();
-        let has_died = || {
-            let mut spare = programs.spare.lock().expect("nobody panicked");
-            let child = spare.as_mut().and_then(|spare| spare.0.as_mut()).expect("there is one");
-            child.try_wait().expect("it is ours").is_some()
+        let have_died = || {
+            let mut spares = programs.spares();
+            assert_eq!(spares.len(), SPARES);
+            spares.iter_mut().all(|spare| {
+                let child = spare.0.as_mut().expect("it was not begun");
+                child.try_wait().expect("it is ours").is_some()
+            })
         };
-        while !has_died() {
+        while !have_died() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(programs.ready(&["x".into()]).is_none());
-        assert!(programs.ready(&["x".into()]).is_none(), "there was one");
+        for _ in 0..SPARES {
+            assert!(programs.ready(&["x".into()]).is_none());
+        }
+        assert!(programs.spares().is_empty(), "each was tried once");
         programs.make_ready();
         assert!(programs.ready(&["x".repeat(AWAITED_BYTES_MAX).into()]).is_none(), "too long");
         programs.rest();

@@ -57,6 +57,20 @@ impl Quarantine {
     /// # Errors
     /// It cannot be made.
     pub fn fresh(&self, step: StepContext<'_>) -> Result<PathBuf, String> {
+        let folder = self.fresh_until_boot(step)?;
+        let failed = |e: &dyn std::fmt::Display| format!("failed to make {}: {e}", folder.display());
+        for made in folder.ancestors().take(3) {
+            File::open(made).and_then(|f| f.sync_all()).map_err(|e| failed(&e))?;
+        }
+        Ok(folder)
+    }
+
+    /// The same for what is worth nothing after the machine's next start, such as a lock that processes hold: it need not
+    /// outlast a power cut, and the step need not wait for the disk.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn fresh_until_boot(&self, step: StepContext<'_>) -> Result<PathBuf, String> {
         let folder = self.folder(step);
         let failed = |e: &dyn std::fmt::Display| format!("failed to make {}: {e}", folder.display());
         match fs::remove_dir_all(&folder) {
@@ -64,9 +78,6 @@ impl Quarantine {
             _ => {}
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| failed(&e))?;
-        for made in folder.ancestors().take(3) {
-            File::open(made).and_then(|f| f.sync_all()).map_err(|e| failed(&e))?;
-        }
         Ok(folder)
     }
 

@@ -54,6 +54,7 @@ impl<'w> Life<'w> {
             holding: Vec::new(),
             ended_count: 0,
             acked_through: 0,
+            word_awaited: false,
         };
         let desk = Arc::new(Desk::new(&settings, published, Some(unsure_head)));
         let gate = Gate {
@@ -112,7 +113,8 @@ impl<'w> Life<'w> {
 
     /// One turn, with all records so far known to the server; returns how long nothing is to be done.
     fn turn(&mut self) -> i64 {
-        self.desk.acked(self.status().head.seq);
+        let acked = Some(self.status().head.seq);
+        self.deliver(Delivery { acked, ..Delivery::default() });
         let inbox = self.desk.take(Duration::ZERO);
         self.engine.turn(inbox).expect("the journal holds")
     }

@@ -166,12 +166,18 @@ impl Uplink {
 
     async fn take(&self, answer: ExchangeResponse, asked: &Asked) -> Result<(), ExchangeError> {
         let begin_epoch = answer.begin_epoch.as_ref().map(|b| b.reason.clone());
+        let counts = begin_epoch.is_none() && self.spool.lock().epoch() == asked.epoch;
+        if counts && asked.runner.is_some() {
+            self.records_through.store(answer.records_through, Ordering::Relaxed);
+        }
         if asked.runner.is_some() {
             // An exchange that was held open comes back with an older lease than one that was not.
             let newest = self.leased.fetch_max(asked.number, Ordering::Relaxed) <= asked.number;
             let delivery = Delivery {
                 lease: (newest && begin_epoch.is_none()).then_some(answer.lease),
                 orders: answer.orders,
+                // No step starts before the server has the record that its run was accepted.
+                acked: counts.then_some(answer.records_through),
                 cancels: answer.cancels,
                 begin_epoch: answer.begin_epoch,
             };
@@ -190,16 +196,8 @@ impl Uplink {
             tracing::warn!("the server asks for a new life of this host: {reason}");
             return Ok(());
         }
-        if self.spool.lock().epoch() != asked.epoch {
+        if !counts {
             return Ok(());
-        }
-        // The runner first: no step starts before the server has the record that its run was accepted.
-        if let Some(status) = &asked.runner {
-            self.records_through.store(answer.records_through, Ordering::Relaxed);
-            if answer.records_through > status.acked_through {
-                // It is said again with the next answer.
-                let _ = self.runner.ask(Request::Acked { through: answer.records_through }).await;
-            }
         }
         self.acknowledge(&answer.server_head, answer.items_through, asked).await
     }

@@ -34,6 +34,9 @@ const QUICK: Duration = Duration::from_millis(50);
 /// So many answers in a row that were not waited for are followed by a pause.
 const QUICK_MAX: u32 = 8;
 const QUICK_PAUSE: Duration = Duration::from_millis(500);
+/// How long records of a run are gathered for which no step and nobody else waits. An exchange for each of them would
+/// take the processors and the disk from the very step that it tells of.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// How the conversation stands, for people.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -118,6 +121,7 @@ impl Uplink {
                 }
                 continue;
             }
+            self.gather(&mut news).await;
             let before = self.progress();
             let done = self.exchange(Kind::Prompt).await;
             self.note(Kind::Prompt, done.as_ref().err());
@@ -148,19 +152,40 @@ impl Uplink {
         }
     }
 
+    /// Waits a moment for more of what nobody waits for; something that is waited for ends it at once.
+    async fn gather(&mut self, news: &mut watch::Receiver<RunnerState>) {
+        let enough = tokio::time::sleep(GATHER);
+        tokio::pin!(enough);
+        while !self.urgent() {
+            tokio::select! {
+                () = &mut enough => return,
+                Ok(()) = self.head.changed() => {}
+                Ok(()) = news.changed() => {}
+            }
+        }
+    }
+
+    /// Says whether somebody waits for the server to have what this host has to say.
+    fn urgent(&self) -> bool {
+        let awaited = self.runner.state.borrow().status().is_some_and(|status| status.word_awaited);
+        awaited || self.has_items() || !self.dry_runs.answers().is_empty()
+    }
+
+    /// Says whether there are items that the server does not have yet.
+    fn has_items(&self) -> bool {
+        let spool = self.spool.lock();
+        spool.acked() < spool.head()
+    }
+
     /// Says whether this host has something that the server does not have yet.
     fn pending(&self) -> bool {
-        let items = {
-            let spool = self.spool.lock();
-            spool.acked() < spool.head()
-        };
         let records = self
             .runner
             .state
             .borrow()
             .status()
             .is_some_and(|status| status.head.seq > self.records_after(status.acked_through));
-        items || records || !self.dry_runs.answers().is_empty()
+        self.has_items() || records || !self.dry_runs.answers().is_empty()
     }
 
     /// Returns the number of the last record that the server has.

@@ -27,6 +27,7 @@ fn status(epoch: u64) -> Status {
         holding: vec![Digest([3; 32])],
         ended_count: 0,
         acked_through: 0,
+        word_awaited: false,
         stop: None,
         leased: false,
         limitations: Vec::new(),

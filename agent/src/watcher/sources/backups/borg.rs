@@ -88,7 +88,7 @@ fn program(borg: &Borg, folder: &Path, arguments: &[&str]) -> Result<Program, Tr
     variables.push(("BORG_EXIT_CODES".into(), "modern".into()));
     variables.push(("TZ".into(), "UTC".into()));
     let argv = std::iter::once(borg.program.as_str()).chain(arguments.iter().copied());
-    Ok(Program { argv: argv.map(str::to_owned).collect(), variables, folder: None, apart: true })
+    Ok(Program { argv: argv.map(str::to_owned).collect(), variables, apart: true, ..Program::default() })
 }
 
 /// Asks what is there.

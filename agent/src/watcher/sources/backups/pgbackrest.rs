@@ -71,7 +71,7 @@ fn program(backrest: &PgBackRest, arguments: &[&str]) -> Result<Program, Trouble
     argv.push("--log-level-file=off".into());
     argv.extend(arguments.iter().map(ToString::to_string));
     let variables = tool::variables(backrest.environment.as_ref())?;
-    Ok(Program { argv, variables, folder: None, apart: true })
+    Ok(Program { argv, variables, apart: true, ..Program::default() })
 }
 
 /// Asks what is there.

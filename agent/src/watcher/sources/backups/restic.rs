@@ -70,7 +70,7 @@ fn program(restic: &Restic, arguments: &[&str]) -> Result<Program, Trouble> {
     // Its memory counts as the agent's; it does with less when it tidies up more often.
     variables.push(("GOGC".into(), "25".into()));
     let argv = shared.iter().chain(arguments).map(ToString::to_string).collect();
-    Ok(Program { argv, variables, folder: None, apart: true })
+    Ok(Program { argv, variables, apart: true, ..Program::default() })
 }
 
 /// Returns the arguments that choose this backup's snapshots.

@@ -124,8 +124,8 @@ async fn ask(argv: &[&str]) -> Answer {
     if !Path::new(program).exists() {
         return Answer::NotThere;
     }
-    let asked =
-        Program { argv: argv.iter().map(ToString::to_string).collect(), apart: true, ..Program::default() };
+    let argv: Vec<String> = argv.iter().map(ToString::to_string).collect();
+    let asked = Program { argv, apart: true, quietly: true, ..Program::default() };
     match process::run_until(&asked, tokio::time::sleep(TIME_MAX), OUTPUT_BYTES_MAX).await {
         Err(e) => Answer::Failed(format!("failed to start {program}: {e}")),
         Ok((done, errors)) => match done.ended {
