@@ -84,7 +84,7 @@ impl Agent {
 
 /// Returns a question that a lying server makes up.
 pub fn forge(agent: usize, how: u8, now: Timestamp, catalogue: &Catalogue) -> Option<Question> {
-    let doc = if how % 3 == 0 { &catalogue.wolf } else { &catalogue.look };
+    let doc = if how.is_multiple_of(3) { &catalogue.wolf } else { &catalogue.look };
     let playbook: &Playbook = &doc.parsed;
     let target = Target {
         host: host(agent),

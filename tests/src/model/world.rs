@@ -311,7 +311,7 @@ impl World {
                 self.files.insert(path.to_string(), text.expect("the modes were captured"));
             }
             Action::BackupRun { .. } | Action::PostgresqlAllowWrites { .. } if *prior == json!(false) => {
-                drop(self.made.remove(&told(action)))
+                self.made.remove(&told(action));
             }
             Action::PostgresqlTerminate { .. }
             | Action::PostgresqlTerminateIdle { .. }

@@ -145,7 +145,7 @@ impl<'a> Stage<'a> {
         product.install(&host)?;
         trial::await_quiet(product.as_ref(), std::slice::from_ref(&host))?;
         let before = product.incidents(&host)?;
-        let track = Track::new(setup.map, setup.kinds, &entry.sop, &before);
+        let track = Track::new(setup.map, setup.kinds, entry.sops(), &before);
         let mut stage = Stage { setup, entry, product, host, track, is_used: false };
         stage.product.freeze(&stage.host, true)?;
         if stage.host.sh_for(&entry.inject, SCRIPT_LIMIT)?.timed_out {
@@ -169,7 +169,7 @@ impl<'a> Stage<'a> {
         self.product = (self.setup.start)(TERMS)?;
         self.product.install(&self.host)?;
         trial::await_connected(self.product.as_ref(), &self.host)?;
-        self.track = Track::new(self.setup.map, self.setup.kinds, &self.entry.sop, &[]);
+        self.track = Track::new(self.setup.map, self.setup.kinds, self.entry.sops(), &[]);
         self.track.injected(now());
         self.is_used = true;
         Ok(())
