@@ -191,10 +191,7 @@ impl Uplink {
             .borrow()
             .status()
             .is_some_and(|status| status.head.seq > self.records_after(status.acked_through));
-        self.has_items()
-            || records
-            || !self.dry_runs.answers().is_empty()
-            || !self.live.waiting().is_empty()
+        self.has_items() || records || !self.dry_runs.answers().is_empty() || !self.live.waiting().is_empty()
     }
 
     /// Returns the number of the last record that the server has.

@@ -146,7 +146,7 @@ fn scarce(by: LookBy, all: &BTreeMap<u32, Process>) -> Vec<String> {
             ));
         }
         LookBy::Files => {
-            out.push(format!("open on the host, free, at most: {}", read("/proc/sys/fs/file-nr").trim()))
+            out.push(format!("open on the host, free, at most: {}", read("/proc/sys/fs/file-nr").trim()));
         }
     }
     out

@@ -81,7 +81,7 @@ impl Usage {
     /// # Errors
     /// The mount is gone.
     pub(super) fn of(mount: &AbsPath) -> std::io::Result<Self> {
-        let stat = rustix::fs::statvfs(&seen_at(mount))?;
+        let stat = rustix::fs::statvfs(seen_at(mount))?;
         Ok(Self {
             total_bytes: stat.f_blocks * stat.f_frsize,
             used_bytes: stat.f_blocks.saturating_sub(stat.f_bfree) * stat.f_frsize,
