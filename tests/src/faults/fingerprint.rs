@@ -42,9 +42,11 @@ impl Scope {
 
     /// Adds what a plan says that it touches, as in `path:/etc/x`. What cannot be looked at is known by its files.
     pub fn touch(&mut self, subjects: &[String]) {
-        let looks = subjects.iter().filter_map(|subject| touched(subject));
-        let new: Vec<String> = looks.filter(|look| !self.looks.contains(look)).collect();
-        self.looks.extend(new);
+        for look in subjects.iter().filter_map(|subject| touched(subject)) {
+            if !self.looks.contains(&look) {
+                self.looks.push(look);
+            }
+        }
     }
 
     /// Takes the fingerprint inside a host.
