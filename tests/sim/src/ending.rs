@@ -75,6 +75,7 @@ impl World {
             && agent.runner.holding.is_empty()
             && !agent.has_news()
             && known.epoch == agent.runner.desk.epoch
+            && known.silent_since.is_none()
             && known.items_through == agent.watcher.head()
             && known.records_through == agent.runner.records().len() as u64
     }

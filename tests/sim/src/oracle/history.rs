@@ -296,6 +296,9 @@ impl Oracle {
 
     /// The server has started again: what it told anybody must still be there.
     pub fn judge_restart(&mut self, epochs: &[(usize, u64, u64, u64)]) {
+        // Its time may have leapt, also where it had nothing to record of that.
+        self.history.fleet.restarted();
+        self.history.silence.restarted();
         for (agent, epoch, items, records) in epochs {
             let acked = self.history.acked.get(&(*agent, *epoch)).copied().unwrap_or((0, 0));
             if *items < acked.0 || *records < acked.1 {

@@ -26,6 +26,13 @@ pub struct Silence {
     silent: BTreeSet<usize>,
 }
 
+impl Silence {
+    /// The server's time may have leapt: what began before may be long ago for it.
+    pub fn restarted(&mut self) {
+        self.told.values_mut().for_each(|told| told.since = i64::MIN / 2);
+    }
+}
+
 impl Oracle {
     /// Judges one durable event for what is said of silent hosts.
     pub(super) fn silent(&mut self, now: i64, event: &Event) {
@@ -48,10 +55,6 @@ impl Oracle {
                 silence.told.entry(incident.0).and_modify(|told| (told.holds, told.paged) = (false, false));
             }
             Event::IncidentClosed { incident, .. } => drop(silence.told.remove(&incident.0)),
-            // The server's time may have leapt: what began before may be long ago for it.
-            Event::ServerStarted => {
-                silence.told.values_mut().for_each(|told| told.since = i64::MIN / 2);
-            }
             Event::Escalated { incident, .. } if silence.told.contains_key(&incident.0) => {
                 let other = silence.told.iter().find(|(id, told)| {
                     **id != incident.0 && told.holds && told.paged && now - told.since < TOGETHER_MS

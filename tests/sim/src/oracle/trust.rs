@@ -87,6 +87,10 @@ impl Oracle {
         let trust = &mut self.history.trust;
         match event {
             Event::PlanProposed { incident, plan, .. } => trust.proposed(incident.0, plan),
+            // A restored server may void what was approved in the history that it lost, and knows no plan for its run.
+            Event::PlanVoided { incident, plan, .. } if trust.latest.get(&incident.0) == Some(plan) => {
+                trust.latest.remove(&incident.0);
+            }
             Event::CancelRequested { run, .. } => drop(trust.cancelled.insert(*run)),
             Event::RunReported { record, .. } => match &record.what {
                 What::Accepted { .. } if trust.latest.values().any(|plan| *plan == record.run) => {
