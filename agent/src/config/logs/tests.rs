@@ -175,7 +175,7 @@ fn what_is_wrong_with_a_log_is_said() {
         ("{name: a, rules: []}", "say one of paths, journal and kernel"),
         ("{name: a, kernel: true, journal: {}, use: [kernel]}", "say one of paths, journal and kernel"),
         ("{name: a, kernel: true}", "say what to notice"),
-        ("{name: a, kernel: true, use: [none]}", "is no shipped rule or group: errors, kernel, ssh"),
+        ("{name: a, kernel: true, use: [none]}", "is no shipped rule or group: cron, errors, kernel, ssh"),
         ("{name: a, kernel: true, rules: [{name: r}]}", "say a pattern, or silence"),
         ("{name: a, kernel: true, rules: [{name: r, like: x}]}", "x is no shipped rule"),
         ("{name: a, kernel: true, record: {}, use: [kernel]}", "either a start or a continuation"),
