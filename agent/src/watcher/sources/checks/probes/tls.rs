@@ -67,12 +67,7 @@ pub(super) fn roots(file: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
 pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = read(file).map_err(|e| format!("failed to read {}: {e}", file.display()))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let found = found.map_err(|e| format!("{} is not PEM: {e}", file.display()))?;
-    // A renewal that failed halfway leaves an empty file.
-    match found.is_empty() {
-        true => Err(format!("{} holds no certificate", file.display())),
-        false => Ok(found),
-    }
+    found.map_err(|e| format!("{} is not PEM: {e}", file.display()))
 }
 
 pub(super) fn read(file: &Path) -> io::Result<Vec<u8>> {

@@ -123,7 +123,7 @@ fn certificates_on_disk() {
         assert_eq!(pki.told(more), expected, "{more}");
     }
     std::fs::write(pki.path("none.pem"), "not a certificate").expect("written");
-    assert_eq!(pki.told("file: DIR/none.pem"), "certificate.invalid critical unreadable");
+    assert_eq!(pki.told("file: DIR/none.pem"), "certificate.invalid critical missing");
     std::fs::write(pki.path("cut.pem"), "-----BEGIN CERTIFICATE-----\nAAAA").expect("written");
     assert_eq!(pki.told("file: DIR/cut.pem"), "certificate.invalid critical unreadable");
     // Two certificates that are no chain.
