@@ -57,7 +57,15 @@ async fn a_decision_is_about_what_was_read() {
     let signed = serde_json::to_value(world.signed(PLAYBOOK_NAMESPACE, &newer)).unwrap();
     assert_eq!(world.post(&admin, "/api/v1/playbooks", signed).await.0, StatusCode::CREATED);
     let (status, problem) = decide(&world, "approver", &plan, "approve", &quoted, json!({})).await;
-    assert_eq!((status, &problem["type"]), (StatusCode::CONFLICT, &json!("/problems/nothing-to-decide")));
+    let changed = (StatusCode::PRECONDITION_FAILED, json!("/problems/plan-changed"));
+    assert_eq!((status, problem["type"].clone()), changed, "another plan stands there at once");
+    let (_, incident) = world.get(&approver, "/api/v1/incidents/INC-1").await;
+    assert_eq!(
+        (&incident["phase"], &problem["errors"]),
+        (&json!("awaiting_approval"), &json!([incident["plan"]]))
+    );
+    let told = incident["timeline"].to_string();
+    assert!(told.contains("playbook start-it was replaced by version 2"), "{told}");
     let agent = world.agent("web-2").await;
     agent.items(1, vec![agent.raised("demo.service")]).await;
     let (_, incident) = world.get(&approver, "/api/v1/incidents/INC-2").await;
