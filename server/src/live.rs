@@ -84,7 +84,7 @@ impl Live {
     pub fn join(&self, mut view: RunView) -> RunView {
         let last = view.records.iter().rev().find(|record| record.step.is_some());
         let running = last.filter(|last| last.record == "started").and_then(|last| last.step);
-        view.live = self.of(&view.run).filter(|said| running == Some(said.step));
+        view.live = self.of(&view.run).filter(|said| running == Some(said.step) && view.end.is_none());
         view
     }
 
