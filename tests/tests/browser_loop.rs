@@ -146,7 +146,7 @@ fn a_real_process_dies_and_what_is_approved_in_the_browser_starts_it_again() {
     // The new plan stands there at once. What its step says is read while it runs, and commands nothing.
     browser.scripts(true).expect("live again");
     browser.open(&page_of(&server, "process:post")).expect("the incident");
-    browser.wait_for_text("Say what is done").expect("the new plan");
+    browser.wait_for_text("talker").expect("the new plan");
     browser.click("button[value=approve]").expect("clicked");
     browser.click("dialog button.primary").expect("approved");
     browser.wait_for_text("block 3[U+001B][2J<b>").expect("what the step says, on the incident's page");
