@@ -184,7 +184,9 @@ impl Agent {
             return Ok(false);
         }
         self.answered = response.challenge;
-        let set_back = !self.greeted && response.items_through > self.watcher.known_head();
+        // As in the watcher: what the server has beyond the spool came from a memory that is gone.
+        let known = if self.greeted { self.watcher.head() } else { self.watcher.known_head() };
+        let set_back = response.items_through > known;
         if let Some(begin) = &response.begin_epoch {
             // An old question may be answered late: nothing was set back if the journal holds what the server knows.
             if begin.known.is_some_and(|known| self.runner.holds(known)) {
