@@ -8,8 +8,8 @@ use crate::time::Timestamp;
 
 /// Returns the event of a start, where there is a budget that it bears upon.
 pub fn started(state: &State) -> Vec<Event> {
-    let nothing = state.tries.is_empty() && state.releases.is_empty() && state.storm.is_none();
-    if nothing { vec![] } else { vec![Event::ServerStarted] }
+    let spent = !(state.tries.is_empty() && state.releases.is_empty() && state.looks.is_empty());
+    if spent || state.storm.is_some() { vec![Event::ServerStarted] } else { vec![] }
 }
 
 /// Returns the time at which a server that starts with this state goes on: never before its last event, and, where
@@ -21,7 +21,11 @@ pub fn resumes_at(state: &State, last_event: Timestamp, wall: Timestamp) -> Time
     if mutant::is(Mutant::ResumeInThePast) {
         return last_event;
     }
-    let proposals = state.open.values().filter_map(|id| state.incidents.get(id)?.proposal.as_ref());
-    let ends = proposals.filter_map(|p| p.approved.as_ref()).map(|approved| approved.approval().expires_at);
+    let ends = state.open.values().filter_map(|id| state.incidents.get(id)).flat_map(|incident| {
+        let fix =
+            incident.proposal.as_ref().and_then(|p| p.approved.as_ref()).map(|a| a.approval().expires_at);
+        let look = incident.diagnosis.as_ref().map(|diagnosis| diagnosis.approval.expires_at);
+        [fix, look].into_iter().flatten()
+    });
     ends.max().unwrap_or(last_event).max(last_event)
 }
