@@ -205,6 +205,23 @@ fn repeated(schedule: &mut Schedule, rng: &mut Rng) {
         let (unit, stubborn) = (rng.below(2) as usize, rng.chance(150));
         let at = n * 20_000 + rng.between(500, 15_000);
         schedule.happenings.push((at, Happening::Sick { agent, unit, kind, stubborn }));
+        // A run that fails because its host is set back meanwhile counts like any other.
+        if n > 2 && rng.chance(150) {
+            set_back_in_run(schedule, rng, agent, at);
+        }
+    }
+}
+
+/// The host is set back to an image from within a run, as likely as not while it is cut off; then one more process writes
+/// before a server is heard.
+fn set_back_in_run(schedule: &mut Schedule, rng: &mut Rng, agent: usize, sick_at: i64) {
+    let image_at = sick_at + rng.between(500, 9_000);
+    let back_at = image_at + rng.between(1_000, 6_000);
+    schedule.happenings.push((image_at, Happening::Image { agent }));
+    schedule.happenings.push((back_at, Happening::SetBack { agent }));
+    if rng.chance(500) {
+        schedule.happenings.push((back_at - 200, Happening::Cut { agent, ms: rng.between(10_000, 40_000) }));
+        schedule.happenings.push((back_at + rng.between(4_000, 12_000), Happening::KillAgent { agent }));
     }
 }
 
@@ -304,6 +321,10 @@ fn happen(schedule: &mut Schedule, rng: &mut Rng) {
         17 => {
             add(at, Happening::Backup);
             add(later, Happening::Restore);
+        }
+        18 if rng.chance(400) => {
+            add(at, Happening::Sick { agent, unit: rng.below(2) as usize, kind: 0, stubborn: false });
+            set_back_in_run(schedule, rng, agent, at);
         }
         18 => {
             add(at, Happening::Image { agent });
