@@ -121,16 +121,12 @@ impl Oracle {
 
     /// Items that were given up are told in a new life, as a gap under its first numbers.
     pub fn renumber(&mut self, agent: usize, old: u64, acked: u64, lost: u64, epoch: u64) {
-        let lost_one = |raise: &&mut Raise| {
-            raise.agent == agent
-                && raise
-                    .sent_as
-                    .last()
-                    .is_some_and(|(of, seq)| *of == old && (acked + 1..=acked + lost).contains(seq))
-        };
-        for raise in self.raises.iter_mut().filter(lost_one) {
-            let seq = raise.sent_as.last().map_or(0, |(_, seq)| *seq);
-            raise.sent_as.push((epoch, seq - acked));
+        // Not its latest number, which may be of a life that a disk set back has undone.
+        for raise in self.raises.iter_mut().filter(|raise| raise.agent == agent) {
+            let lost_as = |(of, seq): &&(u64, u64)| *of == old && (acked + 1..=acked + lost).contains(seq);
+            if let Some((_, seq)) = raise.sent_as.iter().rev().find(lost_as).copied() {
+                raise.sent_as.push((epoch, seq - acked));
+            }
         }
     }
 

@@ -56,13 +56,15 @@ impl Oracle {
             }
             Event::IncidentClosed { incident, .. } => drop(silence.told.remove(&incident.0)),
             Event::Escalated { incident, .. } if silence.told.contains_key(&incident.0) => {
+                let lately = |told: &Told| now - told.since < TOGETHER_MS;
+                let this = silence.told.get(&incident.0).is_some_and(lately);
                 let other = silence.told.iter().find(|(id, told)| {
-                    **id != incident.0 && told.holds && told.paged && now - told.since < TOGETHER_MS
+                    this && **id != incident.0 && told.holds && told.paged && lately(told)
                 });
                 let other = other.map(|(id, _)| *id);
                 silence.told.entry(incident.0).and_modify(|told| told.paged = true);
                 if let Some(other) = other {
-                    self.fail("I3", format!("INC-{other} and INC-{incident} call people for one silence"));
+                    self.fail("I3", format!("INC-{other} and {incident} call people for one silence"));
                 }
             }
             _ => {}
