@@ -4,7 +4,7 @@
 use crate::failure::{self, Failure};
 use crate::session::{Session, Trust};
 use crate::words;
-use reqwest::header::{ACCEPT, DATE, HeaderMap, IF_MATCH};
+use reqwest::header::{ACCEPT, DATE, HeaderValue, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -124,8 +124,18 @@ impl Client {
     }
 
     /// Opens an answer that is read piece by piece.
-    pub async fn stream(&self, path: &str, headers: HeaderMap) -> Result<Response, Failure> {
-        let request = self.streams.request(Method::GET, self.api(path)).headers(headers);
+    pub async fn stream(&self, path: &str) -> Result<Response, Failure> {
+        self.answered(self.streams.request(Method::GET, self.api(path))).await
+    }
+
+    /// Opens the stream of what happens, read piece by piece; from after the event of this id on, where the server has
+    /// it still.
+    pub async fn events(&self, after: Option<&str>) -> Result<Response, Failure> {
+        let mut request = self.streams.request(Method::GET, self.api("/events"));
+        request = request.header(ACCEPT, "text/event-stream");
+        if let Some(id) = after.and_then(|id| HeaderValue::from_str(id).ok()) {
+            request = request.header("Last-Event-ID", id);
+        }
         self.answered(request).await
     }
 

@@ -6,7 +6,6 @@ use crate::failure::Failure;
 use crate::run;
 use crate::sse::Parser;
 use crate::ui::{Format, Ui};
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use sopwith_domain::ids::Digest;
 use sopwith_domain::run::End;
 use sopwith_protocol::api::{Change, LiveView, RunView};
@@ -49,10 +48,8 @@ async fn follow(
     client: &Client,
     ui: &Ui,
 ) -> Result<Option<Result<(), Failure>>, Failure> {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     // The stream is open before the first look, so nothing can happen between the two unseen.
-    let mut stream = client.stream("/events", headers).await?;
+    let mut stream = client.events(None).await?;
     if let Some(end) = look(digest, shown, client, ui).await? {
         return Ok(Some(end));
     }

@@ -8,7 +8,6 @@ use crate::sse::Parser;
 use crate::ui::{self, Format, Ui};
 use crate::words;
 use clap::Args;
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use sopwith_domain::ids::IncidentId;
 use sopwith_protocol::api::{Change, IncidentSummary, IncidentView};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,13 +67,8 @@ async fn follow(
     client: &Client,
     ui: &Ui,
 ) -> Result<Option<Result<(), Failure>>, Failure> {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    if let Some(id) = last_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
-        headers.insert("Last-Event-ID", id);
-    }
     // The stream is open before the first look, so nothing can happen between the two unseen.
-    let mut stream = client.stream("/events", headers).await?;
+    let mut stream = client.events(last_id.as_deref()).await?;
     let first = match shown.only {
         Some(incident) => BTreeSet::from([incident]),
         None => open_incidents(client).await?,

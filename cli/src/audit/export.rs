@@ -2,7 +2,6 @@
 
 use crate::client::Client;
 use crate::failure::Failure;
-use reqwest::header::HeaderMap;
 use sopwith_journal::{BODY_BYTES_MAX, Digest, Entry};
 use sopwith_protocol::api::AuditEntry;
 use std::fs::File;
@@ -13,7 +12,7 @@ const LINE_BYTES_MAX: u64 = 6 * BODY_BYTES_MAX as u64 + 4096;
 
 /// Copies the server's journal; returns its length in bytes.
 pub async fn fetch(client: &Client, out: &mut dyn Write) -> Result<u64, Failure> {
-    let mut response = client.stream("/audit/export", HeaderMap::new()).await?;
+    let mut response = client.stream("/audit/export").await?;
     let mut bytes = 0;
     while let Some(chunk) = response.chunk().await.map_err(|e| client.unreachable(&e))? {
         out.write_all(&chunk).map_err(|e| Failure::failed(format!("cannot write the export: {e}")))?;

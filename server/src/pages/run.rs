@@ -261,7 +261,10 @@ fn would_stop(run: &RunView) -> String {
         .collect();
     let running = (0..run.steps.len()).find(|step| Stage::of(run, *step) == Stage::Running);
     let kept = match running {
-        Some(step) => format!("; step {} runs to its end or its timeout first", step + 1),
+        Some(step) => format!(
+            "; step {0} is under way: a program that it runs is ended, anything else runs to its end",
+            step + 1
+        ),
         None => String::new(),
     };
     match todo.as_slice() {

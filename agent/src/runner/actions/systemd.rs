@@ -200,20 +200,6 @@ impl Systemd {
         })
     }
 
-    /// Returns how a service came out last, in systemd's word; empty for what is no service.
-    ///
-    /// # Errors
-    /// systemd cannot be reached or does not know the unit.
-    pub fn result(&mut self, unit: &UnitName) -> Result<String, String> {
-        if !unit.as_str().ends_with(".service") {
-            return Ok(String::new());
-        }
-        self.looking(async |bus| {
-            let result = property(bus, &crate::unit_path::of(unit), "Result").await?;
-            Ok(String::try_from(result).unwrap_or_default())
-        })
-    }
-
     /// Returns what a unit needs and how it ended last.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ pub fn perform(
 /// the start wants it. That is no step of its own, because nothing could make the unit `failed` again after it.
 fn start(systemd: &mut Systemd, unit: &UnitName, timeout_ms: i64) -> Result<(), String> {
     let started = systemd.job(Job::Start, unit, timeout_ms);
-    if started.is_ok() || systemd.result(unit)? != START_LIMIT {
+    if started.is_ok() || systemd.past(unit)?.service.is_none_or(|service| service.result != START_LIMIT) {
         return started;
     }
     systemd.reset_failed(unit)?;

@@ -1,29 +1,13 @@
 //! Interfaces, routes, the resolver, who listens, and how many connections stand in which state.
 
 use super::super::processes;
+use procfs::net::{RouteEntry, TcpState};
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::SocketAddr;
 
 /// Longest line of a configuration that is shown, in characters.
 const LINE_MAX: usize = 160;
-/// Names of the kernel's states of a connection, by number.
-const STATES: [&str; 12] = [
-    "?",
-    "established",
-    "syn-sent",
-    "syn-received",
-    "fin-wait-1",
-    "fin-wait-2",
-    "time-wait",
-    "close",
-    "close-wait",
-    "last-ack",
-    "listening",
-    "closing",
-];
-const LISTENING: usize = 10;
-
 pub fn look(most: usize) -> String {
     let mut out = interfaces(most);
     out.extend(routes(most));
@@ -57,23 +41,23 @@ fn interfaces(most: usize) -> Vec<String> {
 }
 
 fn routes(most: usize) -> Vec<String> {
-    let table = read("/proc/net/route");
-    let told = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let ip = |index: usize| {
-            u32::from_str_radix(fields.get(index)?, 16).ok().map(|n| Ipv4Addr::from(n.to_ne_bytes()))
-        };
-        let (to, via, mask) = (ip(1)?, ip(2)?, ip(7)?);
-        let to = if to.is_unspecified() && mask.is_unspecified() {
-            "default".to_owned()
-        } else {
-            format!("{to}/{}", u32::from(mask).count_ones())
-        };
-        let via = if via.is_unspecified() { "directly".to_owned() } else { format!("via {via}") };
-        Some(format!("route {to} {via} by {}", fields.first()?))
+    let table = match procfs::net::route() {
+        Ok(table) => table,
+        Err(e) => return vec![format!("the routes cannot be read: {e}")],
     };
-    let mut all: Vec<String> = table.lines().skip(1).filter_map(told).take(most).collect();
-    if !all.iter().any(|route| route.starts_with("route default")) {
+    let told = |route: &RouteEntry| {
+        let to = match route.destination.is_unspecified() && route.mask.is_unspecified() {
+            true => "default".to_owned(),
+            false => format!("{}/{}", route.destination, u32::from(route.mask).count_ones()),
+        };
+        let via = match route.gateway.is_unspecified() {
+            true => "directly".to_owned(),
+            false => format!("via {}", route.gateway),
+        };
+        format!("route {to} {via} by {}", route.iface)
+    };
+    let mut all: Vec<String> = table.iter().take(most).map(told).collect();
+    if !table.iter().any(|route| route.destination.is_unspecified() && route.mask.is_unspecified()) {
         all.push("there is no default route for IPv4".into());
     }
     all
@@ -88,29 +72,20 @@ fn resolver(most: usize) -> Vec<String> {
 }
 
 fn sockets(most: usize) -> Vec<String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut listening = BTreeMap::new();
-    for file in ["tcp", "tcp6"] {
-        for line in read(&format!("/proc/net/{file}")).lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let (Some(local), Some(state), Some(inode)) = (fields.get(1), fields.get(3), fields.get(9))
-            else {
-                continue;
-            };
-            let state = usize::from_str_radix(state, 16).ok().filter(|n| *n < STATES.len()).unwrap_or(0);
-            *counts.entry(STATES[state]).or_default() += 1;
-            if state == LISTENING
-                && let Some(address) = address(local)
-            {
-                listening.insert((*inode).to_owned(), address);
-            }
+    // A host without IPv6 has no table of it.
+    for socket in [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten() {
+        *counts.entry(format!("{:?}", socket.state)).or_default() += 1;
+        if socket.state == TcpState::Listen {
+            listening.insert(socket.inode, socket.local_address);
         }
     }
     let counts: Vec<String> = counts.iter().map(|(state, n)| format!("{n} {state}")).collect();
     let mut out = vec![format!("connections: {}", counts.join(", "))];
     let owners = owners(&listening);
-    let told = |(inode, address): (&String, &String)| {
-        let by = owners.get(inode).map_or_else(|| "nobody that can be seen".to_owned(), Clone::clone);
+    let told = |(inode, address): (&u64, &SocketAddr)| {
+        let by = owners.get(inode).map_or("nobody that can be seen", String::as_str);
         format!("listening: {address} by {by}")
     };
     out.extend(listening.iter().take(most).map(told));
@@ -118,35 +93,19 @@ fn sockets(most: usize) -> Vec<String> {
 }
 
 /// Returns who holds these sockets.
-fn owners(sockets: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn owners(sockets: &BTreeMap<u64, SocketAddr>) -> BTreeMap<u64, String> {
     let mut found = BTreeMap::new();
     for process in processes::all() {
         for descriptor in processes::descriptors(process.pid) {
             let target = descriptor.target.to_string_lossy();
-            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
-            if let Some(inode) = inode.filter(|inode| sockets.contains_key(*inode)) {
+            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')?.parse().ok());
+            if let Some(inode) = inode.filter(|inode| sockets.contains_key(inode)) {
                 let name = read(&format!("/proc/{}/comm", process.pid));
-                found.insert(inode.to_owned(), format!("{} (pid {})", name.trim(), process.pid));
+                found.insert(inode, format!("{} (pid {})", name.trim(), process.pid));
             }
         }
     }
     found
-}
-
-/// Reads `0100007F:1F90` or the longer form of IPv6: words of four bytes in this machine's order.
-fn address(text: &str) -> Option<String> {
-    let (host, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |at: usize| u32::from_str_radix(host.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
-    let ip: IpAddr = match host.len() {
-        8 => Ipv4Addr::from(word(0)?).into(),
-        32 => {
-            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
-            Ipv6Addr::from(<[u8; 16]>::try_from(words.concat()).ok()?).into()
-        }
-        _ => return None,
-    };
-    Some(std::net::SocketAddr::new(ip, port).to_string())
 }
 
 #[cfg(test)]
@@ -154,12 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_and_a_listening_socket_is_found_with_its_holder() {
-        if cfg!(target_endian = "little") {
-            assert_eq!(address("0100007F:1F90").as_deref(), Some("127.0.0.1:8080"));
-            assert_eq!(address("00000000000000000000000001000000:0050").as_deref(), Some("[::1]:80"));
-        }
-        assert_eq!(address("xx"), None);
+    fn a_listening_socket_is_found_with_its_holder() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         let at = socket.local_addr().expect("has one").to_string();
         let all = sockets(usize::MAX);

@@ -60,19 +60,18 @@ fn all() -> BTreeMap<u32, Process> {
 }
 
 fn process(pid: u32) -> Option<Process> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    // The name in brackets may hold anything, brackets too: what counts comes after the last one.
-    let (open, close) = (text.find('(')?, text.rfind(')')?);
-    let fields: Vec<&str> = text.get(close + 1..)?.split_ascii_whitespace().collect();
-    let number = |index: usize| fields.get(index).and_then(|field| field.parse().ok());
+    let stat = in_proc(pid)?.stat().ok()?;
     Some(Process {
-        name: text.get(open + 1..close)?.to_owned(),
-        state: fields.first()?.chars().next()?,
-        cpu_ticks: number(11)? + number(12)?,
-        start_ticks: number(19)?,
-        resident_pages: number(21)?,
+        name: stat.comm,
+        state: stat.state,
+        cpu_ticks: stat.utime + stat.stime,
+        start_ticks: stat.starttime,
+        resident_pages: stat.rss,
     })
+}
+
+fn in_proc(pid: u32) -> Option<procfs::process::Process> {
+    procfs::process::Process::new(i32::try_from(pid).ok()?).ok()
 }
 
 fn rates(by: LookBy, first: &BTreeMap<u32, Process>) -> Vec<(u32, u64)> {
@@ -95,13 +94,12 @@ fn rates(by: LookBy, first: &BTreeMap<u32, Process>) -> Vec<(u32, u64)> {
 
 /// Bytes that went to and came from disks.
 fn disk_bytes(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-    let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse::<u64>().ok();
-    Some(of("read_bytes:")? + of("write_bytes:")?)
+    let io = in_proc(pid)?.io().ok()?;
+    Some(io.read_bytes.saturating_add(io.write_bytes))
 }
 
 fn open_files(pid: u32) -> u64 {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count() as u64)
+    in_proc(pid).and_then(|process| process.fd_count().ok()).map_or(0, |count| count as u64)
 }
 
 fn user(pid: u32) -> String {
