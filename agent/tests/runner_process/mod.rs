@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How long a run may take here; only a runner that hangs reaches it.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a runner that ended a connection may take to be dead.
+const GRACE: Duration = Duration::from_secs(2);
 
 pub struct Runner<'w> {
     world: &'w World,
@@ -47,7 +49,25 @@ impl<'w> Runner<'w> {
     }
 
     /// Does what a watcher does until the run has ended; returns nothing where the runner died before.
+    ///
+    /// Like a watcher it connects again where the connection ends and the runner lives: a program that a runner was about
+    /// to start when it was killed holds its socket a moment longer, and what connects to that is heard by nobody.
     pub fn until_end(&mut self, order: &Order) -> Option<Vec<Record>> {
+        loop {
+            if let Some(records) = self.connected_until_end(order) {
+                return Some(records);
+            }
+            let lost = Instant::now();
+            while lost.elapsed() < GRACE {
+                if self.dead() {
+                    return None;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+
+    fn connected_until_end(&mut self, order: &Order) -> Option<Vec<Record>> {
         let mut client = self.client()?;
         let now = status(client.ask(&Request::Status { challenge: true }).ok()?);
         let delivery = Delivery {
